@@ -1,0 +1,17 @@
+# hrm_room(FOLDER [USES room…] [LINKS library…]): one folder, one namespace, one library hrm_<room>.
+# Every *.cpp of the folder belongs to it. A room without sources is an INTERFACE library.
+function(hrm_room folder)
+  cmake_parse_arguments(ROOM "" "" "USES;LINKS" ${ARGN})
+  get_filename_component(name ${folder} NAME)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.cpp)
+  list(TRANSFORM ROOM_USES PREPEND hrm_)
+  if(sources)
+    add_library(hrm_${name} STATIC ${sources})
+    target_include_directories(hrm_${name} PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src)
+    target_link_libraries(hrm_${name} PUBLIC ${ROOM_USES} ${ROOM_LINKS} PRIVATE hrm_flags)
+  else()
+    add_library(hrm_${name} INTERFACE)
+    target_include_directories(hrm_${name} INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src)
+    target_link_libraries(hrm_${name} INTERFACE ${ROOM_USES} ${ROOM_LINKS})
+  endif()
+endfunction()
