@@ -1,0 +1,31 @@
+#pragma once
+// Adam-atan2 with decoupled weight decay and EMA in one pass (golden B.3).
+#include <cstdint>
+#include <span>
+
+#include "base/device.hpp"
+
+namespace hrm::kernels {
+
+/// What one update of one tensor needs, computed in double beforehand and rounded once.
+struct AdamAtan2Step {
+  float decay;            ///< 1 - lr * weight_decay
+  float beta1;            ///< 0: no first moment (`m` is empty)
+  float one_minus_beta1;
+  float beta2;
+  float one_minus_beta2;
+  float step_size;        ///< lr / (1 - beta1^t)
+  float inverse_sqrt_bias2;  ///< 1 / sqrt(1 - beta2^t)
+  float one_minus_ema;    ///< 0 with an empty `e`: no EMA
+};
+
+AdamAtan2Step adam_atan2_step(double lr, double weight_decay, double beta1, double beta2, double ema, std::int64_t t);
+
+/// In place, for every element:
+///   w *= decay; m += (1-b1)(g - m); v = b2 v + (1-b2) g²;
+///   w -= step_size * atan2(m, sqrt(v) * inverse_sqrt_bias2);  e += (1-ema)(w - e).
+/// atan2(0, 0) = 0. The arithmetic of an element does not depend on its place in the span.
+void adam_atan2_update(Stream, const AdamAtan2Step& step, std::span<float> w, std::span<const float> g, std::span<float> m,
+                       std::span<float> v, std::span<float> e);
+
+}  // namespace hrm::kernels

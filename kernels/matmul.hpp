@@ -1,0 +1,72 @@
+#pragma once
+// Matrix products of the network. y = x wᵀ with w stored [out, in] (golden A, conventions), and its two gradients.
+// Products are cut into fixed tiles, one sequential library product per tile, so that the bits do not depend on the
+// number of threads. Accumulation is float32 (fp32 and bf16 inputs alike). Outside the network's shapes known beforehand
+// (`prepare`), nothing is created or allocated.
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/bf16.hpp"
+#include "base/device.hpp"
+#include "base/matrix.hpp"
+
+namespace hrm::kernels {
+
+/// Rows of a product are padded by callers to a multiple of this where the count varies (supervised rows, decoding).
+inline constexpr std::int64_t row_bucket = 64;
+
+/// One parameter [out, in] in compute type, cast and reordered for the matrix library once per step, for both
+/// orientations. T is float or bf16.
+template <class T>
+class LinearWeights {
+ public:
+  LinearWeights(std::int64_t out, std::int64_t in, bool backward = true);
+  LinearWeights(LinearWeights&&) noexcept;
+  LinearWeights& operator=(LinearWeights&&) noexcept;
+  ~LinearWeights();
+
+  /// Casts (round to nearest even for bf16) and reorders the float32 master, row-major [out, in].
+  void load(Stream stream, std::span<const float> master);
+
+  std::int64_t out() const;
+  std::int64_t in() const;
+  struct Packed;
+  const Packed& packed() const { return *packed_; }
+
+ private:
+  std::unique_ptr<Packed> packed_;
+};
+
+/// y (M, out) = x (M, in) wᵀ, or y += x wᵀ when `accumulate` (added in float32 before rounding to T).
+template <class T>
+void linear_forward(Stream, Matrix<const T> x, const LinearWeights<T>& w, Matrix<T> y, bool accumulate = false);
+
+/// As linear_forward with a float32 result: logits.
+template <class T>
+void linear_forward_f32(Stream, Matrix<const T> x, const LinearWeights<T>& w, Matrix<float> y);
+
+/// dx (M, in) = dy (M, out) w, or dx += dy w.
+template <class T>
+void linear_backward_input(Stream, Matrix<const T> dy, const LinearWeights<T>& w, Matrix<T> dx, bool accumulate = false);
+
+/// dw (out, in) float32 += dyᵀ x, or = when not `accumulate`.
+template <class T>
+void linear_backward_weight(Stream, Matrix<const T> dy, Matrix<const T> x, Matrix<float> dw, bool accumulate);
+
+/// Makes every primitive for products of `rows` rows with a weight [out, in] so that none is made in a step.
+template <class T>
+void prepare_linear(std::int64_t rows, std::int64_t out, std::int64_t in, bool backward = true);
+
+/// Number of library primitives created so far; constant across steps, which tests assert.
+std::int64_t primitives_created();
+
+/// True where bf16 products run on native bf16 instructions (AVX512_BF16 or AMX): what `precision = auto` asks.
+bool native_bf16();
+
+/// "oneDNN 2.6.3", and the instruction set it dispatches to, e.g. "avx512_core_bf16".
+std::string matmul_library();
+std::string instruction_set();
+
+}  // namespace hrm::kernels
