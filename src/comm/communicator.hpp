@@ -1,0 +1,80 @@
+#pragma once
+// What the program needs of a group of ranks. Host memory only; sums of scalars that other ranks left zero are exact, so
+// an all-reduce of disjoint contributions is a gather whose result does not depend on the number of ranks.
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace hrm::comm {
+
+/// One point-to-point transfer of an exchange. Either side may be this rank itself (a local copy).
+struct Send {
+  int to;
+  std::span<const float> data;
+};
+struct Receive {
+  int from;
+  std::span<float> data;
+};
+
+/// Group of ranks. Every member function except rank() and size() is collective. Errors of the library become
+/// InputError(lost_peer) with its words.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  virtual void barrier() = 0;
+  /// Element-wise sum over ranks, in place.
+  virtual void sum(std::span<double> values) = 0;
+  virtual void sum(std::span<std::uint64_t> values) = 0;
+  /// Element-wise maximum over ranks, in place.
+  virtual void max(std::span<std::int64_t> values) = 0;
+  virtual void broadcast(std::span<std::byte> data, int root) = 0;
+  /// All ranks' byte strings in rank order, on every rank.
+  virtual std::vector<std::string> gather(const std::string& mine) = 0;
+
+  /// Starts all transfers of this rank; messages between one pair of ranks match in order. Any size: split into
+  /// chunks inside. `finish_exchange` waits for all of them, `poll` drives progress between operations.
+  virtual void start_exchange(std::span<const Send> sends, std::span<const Receive> receives) = 0;
+  virtual void finish_exchange() = 0;
+  virtual void poll() = 0;
+
+  /// Rank r's part [first[r], first[r+1]) of `data` goes to every rank, in place. first has size()+1 entries.
+  virtual void all_gather(std::span<float> data, std::span<const std::int64_t> first) = 0;
+
+  /// The ranks of this group that share this node, in rank order; collective. Null for a serial group: use itself.
+  virtual std::unique_ptr<Communicator> node_group() = 0;
+
+  /// Opaque pointer to the MPI communicator (MPI_Comm*), null where there is none; for parallel HDF5 and MPI-IO only.
+  virtual void* native() = 0;
+};
+
+/// A group of one.
+std::unique_ptr<Communicator> serial_communicator();
+
+/// Broadcasts a text of any length from `root`.
+std::string broadcast_text(Communicator& group, std::string text, int root = 0);
+
+/// So that one rank's bad file does not hang the others: every rank calls this with its failure or null; if any rank
+/// failed, all throw the InputError of the lowest failing rank, whose message names the rank.
+void agree(Communicator& group, std::exception_ptr failure);
+
+/// Runs `work` and agrees on its outcome.
+template <class Work>
+void together(Communicator& group, Work&& work) {
+  std::exception_ptr failure;
+  try {
+    work();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  agree(group, failure);
+}
+
+}  // namespace hrm::comm
