@@ -1,0 +1,47 @@
+#pragma once
+// Reading a checkpoint: any rank reads any flat range of any tensor. The file's digest is checked before HDF5 opens it.
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "io/checkpoint.hpp"
+
+namespace hrm::io {
+
+class CheckpointReader {
+ public:
+  /// Verifies the whole-file digest (ranks share the bytes) and reads the metadata. Collective. 66 where the file is
+  /// missing, 65 where it is damaged or no checkpoint.
+  CheckpointReader(comm::Communicator& group, const std::filesystem::path& file);
+  ~CheckpointReader();
+  CheckpointReader(CheckpointReader&&) noexcept;
+  CheckpointReader& operator=(CheckpointReader&&) noexcept;
+
+  const std::filesystem::path& path() const;
+  const CheckpointMeta& meta() const;
+  /// All tensors under /model, /optimizer, /ema, sorted by path.
+  const std::vector<TensorInfo>& tensors() const;
+  /// Null where there is none.
+  const TensorInfo* find(const std::string& path) const;
+
+  /// Elements [first, first + count) of the flattened tensor. Not collective. 65 for an unknown path.
+  void read(const std::string& path, std::int64_t first, std::span<float> destination) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// The newest checkpoint of `folder` that verifies, whatever latest.h5 points to; files that do not are named in `bad`
+/// with the reason. Nothing where none is good. Collective; same answer on every rank.
+struct NewestGood {
+  std::optional<CheckpointFile> file;
+  std::vector<std::string> bad;  ///< one message per refused file, newest first
+};
+NewestGood newest_good(comm::Communicator& group, const std::filesystem::path& folder);
+
+}  // namespace hrm::io
