@@ -1,6 +1,6 @@
 #pragma once
-// What the program needs of a group of ranks. Host memory only; sums of scalars that other ranks left zero are exact, so
-// an all-reduce of disjoint contributions is a gather whose result does not depend on the number of ranks.
+// What the program needs of a group of ranks. Host memory only; sums of scalars that other ranks left zero are exact,
+// so an all-reduce of disjoint contributions is a gather whose result does not depend on the number of ranks.
 #include <cstddef>
 #include <cstdint>
 #include <exception>

@@ -1,0 +1,205 @@
+#include "comm/mpi_communicator.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <numeric>
+
+#include "base/error.hpp"
+#include "comm/mpi_check.hpp"
+
+namespace hrm::comm {
+namespace {
+
+constexpr int exchange_tag = 1;
+constexpr int ring_tag = 2;
+
+/// Calls part(first, count) for consecutive parts of at most `limit` elements.
+template <class Part>
+void in_parts(std::int64_t size, std::int64_t limit, Part&& part) {
+  for (std::int64_t first = 0; first < size; first += limit) {
+    part(first, static_cast<int>(std::min(limit, size - first)));
+  }
+}
+
+class MpiCommunicator final : public Communicator {
+ public:
+  /// Takes ownership of `handle`.
+  MpiCommunicator(MPI_Comm handle, std::int64_t limit)
+      : handle_(handle), limit_(limit), exceptions_at_start_(std::uncaught_exceptions()) {
+    mpi_check(MPI_Comm_set_errhandler(handle_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+    mpi_check(MPI_Comm_rank(handle_, &rank_), "MPI_Comm_rank");
+    mpi_check(MPI_Comm_size(handle_, &size_), "MPI_Comm_size");
+  }
+  ~MpiCommunicator() override;
+  MpiCommunicator(const MpiCommunicator&) = delete;
+  MpiCommunicator& operator=(const MpiCommunicator&) = delete;
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  void barrier() override { mpi_check(MPI_Barrier(handle_), "MPI_Barrier"); }
+  void sum(std::span<double> values) override { all_reduce(values, MPI_DOUBLE, MPI_SUM); }
+  void sum(std::span<std::uint64_t> values) override { all_reduce(values, MPI_UINT64_T, MPI_SUM); }
+  void max(std::span<std::int64_t> values) override { all_reduce(values, MPI_INT64_T, MPI_MAX); }
+  void broadcast(std::span<std::byte> data, int root) override;
+  std::vector<std::string> gather(const std::string& mine) override;
+  void start_exchange(std::span<const Send> sends, std::span<const Receive> receives) override;
+  void finish_exchange() override { wait_all(); }
+  void poll() override;
+  void all_gather(std::span<float> data, std::span<const std::int64_t> first) override;
+  std::unique_ptr<Communicator> node_group() override;
+  void* native() override { return &handle_; }
+
+ private:
+  template <class T>
+  void all_reduce(std::span<T> values, MPI_Datatype type, MPI_Op operation);
+  template <class T>
+  void ring(T* data, std::span<const std::int64_t> first, MPI_Datatype type);
+  template <class T>
+  void post_send(const T* data, std::int64_t size, MPI_Datatype type, int to, int tag);
+  template <class T>
+  void post_receive(T* data, std::int64_t size, MPI_Datatype type, int from, int tag);
+  void copy_own(std::span<const Send> sends, std::span<const Receive> receives) const;
+  void wait_all();
+
+  MPI_Comm handle_;
+  std::int64_t limit_;
+  int exceptions_at_start_;
+  int rank_ = 0;
+  int size_ = 1;
+  std::vector<MPI_Request> requests_;
+};
+
+MpiCommunicator::~MpiCommunicator() {
+  int finalized = 0;
+  MPI_Finalized(&finalized);
+  // MPI_Comm_free is collective: the other ranks may never come while this one unwinds.
+  if (finalized == 0 && std::uncaught_exceptions() <= exceptions_at_start_) {
+    MPI_Comm_free(&handle_);
+  }
+}
+
+template <class T>
+void MpiCommunicator::all_reduce(std::span<T> values, MPI_Datatype type, MPI_Op operation) {
+  in_parts(std::ssize(values), limit_, [&](std::int64_t first, int count) {
+    mpi_check(MPI_Allreduce(MPI_IN_PLACE, values.data() + first, count, type, operation, handle_), "MPI_Allreduce");
+  });
+}
+
+void MpiCommunicator::broadcast(std::span<std::byte> data, int root) {
+  in_parts(std::ssize(data), limit_, [&](std::int64_t first, int count) {
+    mpi_check(MPI_Bcast(data.data() + first, count, MPI_BYTE, root, handle_), "MPI_Bcast");
+  });
+}
+
+template <class T>
+void MpiCommunicator::post_send(const T* data, std::int64_t size, MPI_Datatype type, int to, int tag) {
+  in_parts(size, limit_, [&](std::int64_t first, int count) {
+    MPI_Request request = MPI_REQUEST_NULL;
+    mpi_check(MPI_Isend(data + first, count, type, to, tag, handle_, &request), "MPI_Isend");
+    requests_.push_back(request);
+  });
+}
+
+template <class T>
+void MpiCommunicator::post_receive(T* data, std::int64_t size, MPI_Datatype type, int from, int tag) {
+  in_parts(size, limit_, [&](std::int64_t first, int count) {
+    MPI_Request request = MPI_REQUEST_NULL;
+    mpi_check(MPI_Irecv(data + first, count, type, from, tag, handle_, &request), "MPI_Irecv");
+    requests_.push_back(request);
+  });
+}
+
+void MpiCommunicator::wait_all() {
+  const int code = MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE);
+  requests_.clear();
+  mpi_check(code, "MPI_Waitall");
+}
+
+void MpiCommunicator::poll() {
+  int done = 0;
+  mpi_check(MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, MPI_STATUSES_IGNORE),
+            "MPI_Testall");
+}
+
+void MpiCommunicator::start_exchange(std::span<const Send> sends, std::span<const Receive> receives) {
+  ensure(requests_.empty(), "an exchange is still under way");
+  for (const Receive& receive : receives) {
+    if (receive.from != rank_) {
+      post_receive(receive.data.data(), std::ssize(receive.data), MPI_FLOAT, receive.from, exchange_tag);
+    }
+  }
+  for (const Send& send : sends) {
+    if (send.to != rank_) {
+      post_send(send.data.data(), std::ssize(send.data), MPI_FLOAT, send.to, exchange_tag);
+    }
+  }
+  copy_own(sends, receives);
+}
+
+void MpiCommunicator::copy_own(std::span<const Send> sends, std::span<const Receive> receives) const {
+  std::size_t next = 0;
+  for (const Send& send : sends) {
+    if (send.to != rank_) {
+      continue;
+    }
+    while (next < receives.size() && receives[next].from != rank_) {
+      ++next;
+    }
+    ensure(next < receives.size(), "a transfer of a rank to itself has no receiver");
+    ensure(receives[next].data.size() == send.data.size(), "lengths of a transfer differ");
+    std::copy(send.data.begin(), send.data.end(), receives[next].data.begin());
+    ++next;
+  }
+}
+
+/// Each part travels once around the ring of ranks: every link carries each byte once, and offsets are 64-bit, which
+/// MPI_Allgatherv's are not.
+template <class T>
+void MpiCommunicator::ring(T* data, std::span<const std::int64_t> first, MPI_Datatype type) {
+  ensure(requests_.empty(), "an exchange is still under way");
+  ensure(std::ssize(first) == size_ + 1, "a gather needs size() + 1 borders");
+  const int right = (rank_ + 1) % size_;
+  const int left = (rank_ + size_ - 1) % size_;
+  for (int step = 0; step + 1 < size_; ++step) {
+    const auto outgoing = static_cast<std::size_t>((rank_ - step + size_) % size_);
+    const auto incoming = static_cast<std::size_t>((rank_ - step - 1 + size_) % size_);
+    post_receive(data + first[incoming], first[incoming + 1] - first[incoming], type, left, ring_tag);
+    post_send(data + first[outgoing], first[outgoing + 1] - first[outgoing], type, right, ring_tag);
+    wait_all();
+  }
+}
+
+void MpiCommunicator::all_gather(std::span<float> data, std::span<const std::int64_t> first) {
+  ring(data.data(), first, MPI_FLOAT);
+}
+
+std::vector<std::string> MpiCommunicator::gather(const std::string& mine) {
+  std::vector<std::int64_t> first(static_cast<std::size_t>(size_) + 1);
+  const auto own = static_cast<std::int64_t>(mine.size());
+  mpi_check(MPI_Allgather(&own, 1, MPI_INT64_T, first.data() + 1, 1, MPI_INT64_T, handle_), "MPI_Allgather");
+  std::partial_sum(first.begin(), first.end(), first.begin());
+  std::string all(static_cast<std::size_t>(first.back()), '\0');
+  std::copy(mine.begin(), mine.end(), all.begin() + first[static_cast<std::size_t>(rank_)]);
+  ring(all.data(), first, MPI_CHAR);
+  std::vector<std::string> parts;
+  for (std::size_t r = 0; r + 1 < first.size(); ++r) {
+    parts.push_back(all.substr(static_cast<std::size_t>(first[r]), static_cast<std::size_t>(first[r + 1] - first[r])));
+  }
+  return parts;
+}
+
+std::unique_ptr<Communicator> MpiCommunicator::node_group() {
+  MPI_Comm node = MPI_COMM_NULL;
+  mpi_check(MPI_Comm_split_type(handle_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node), "MPI_Comm_split_type");
+  return std::make_unique<MpiCommunicator>(node, limit_);
+}
+
+}  // namespace
+
+std::unique_ptr<Communicator> mpi_communicator(void* native, std::int64_t message_limit) {
+  MPI_Comm copy = MPI_COMM_NULL;
+  mpi_check(MPI_Comm_dup(*static_cast<MPI_Comm*>(native), &copy), "MPI_Comm_dup");
+  return std::make_unique<MpiCommunicator>(copy, message_limit);
+}
+
+}  // namespace hrm::comm

@@ -1,0 +1,53 @@
+#include "comm/mpi_session.hpp"
+
+#include <mpi.h>
+
+#include <array>
+#include <cstdlib>
+#include <exception>
+
+#include "base/error.hpp"
+#include "comm/mpi_check.hpp"
+#include "comm/mpi_communicator.hpp"
+
+namespace hrm::comm {
+
+MpiSession::MpiSession() : exceptions_at_start_(std::uncaught_exceptions()) {
+  int provided = MPI_THREAD_SINGLE;
+  mpi_check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
+  if (provided < MPI_THREAD_FUNNELED) {
+    fail(ExitCode::bad_config, "{} was built without thread support (MPI_THREAD_FUNNELED); use another build of it",
+         mpi_library());
+  }
+  mpi_check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  MPI_Comm all = MPI_COMM_WORLD;
+  world_ = mpi_communicator(&all);
+}
+
+MpiSession::~MpiSession() {
+  world_.reset();
+  if (std::uncaught_exceptions() <= exceptions_at_start_) {
+    MPI_Finalize();
+  }
+}
+
+void MpiSession::abort(int code) {
+  MPI_Abort(MPI_COMM_WORLD, code);
+  std::_Exit(code);
+}
+
+std::string mpi_library() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  int length = 0;
+  mpi_check(MPI_Get_library_version(text.data(), &length), "MPI_Get_library_version");
+  const std::string words(text.data(), static_cast<std::size_t>(length));
+  std::string name = words.substr(0, words.find_first_of(",\n"));
+  // Open MPI calls itself "Open MPI v4.1.4".
+  const std::size_t version = name.find(" v");
+  if (version != std::string::npos) {
+    name.erase(version + 1, 1);
+  }
+  return name;
+}
+
+}  // namespace hrm::comm
