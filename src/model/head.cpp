@@ -1,0 +1,117 @@
+#include "model/head.hpp"
+
+#include <algorithm>
+
+#include "kernels/cross_entropy.hpp"
+#include "kernels/elementwise.hpp"
+#include "kernels/matmul.hpp"
+
+namespace hrm::model {
+namespace {
+
+using kernels::row_bucket;
+
+std::int64_t to_bucket(std::int64_t rows) {
+  return (rows + row_bucket - 1) / row_bucket * row_bucket;
+}
+
+/// Few enough rows that the logits stay small, enough that adding to the weight gradient, whose (V, D) sums are read
+/// and written once per chunk, does not become the cost.
+std::int64_t chunk_rows_for(std::int64_t vocab, std::int64_t tokens) {
+  const std::int64_t fitting = (std::int64_t{16} << 20) / (vocab * 4) / row_bucket * row_bucket;
+  return std::min(std::clamp<std::int64_t>(fitting, 512, 1024), to_bucket(tokens));
+}
+
+}  // namespace
+
+template <class T>
+Head<T>::Head(const ModelWeights<T>& weights, std::int64_t tokens, bool backward)
+    : chunk_rows_(chunk_rows_for(weights.head().out(), tokens)),
+      states_storage_(to_bucket(tokens) * weights.head().in()),
+      d_states_storage_(backward ? to_bucket(tokens) * weights.head().in() : 0),
+      d_logits_storage_(chunk_rows_ * weights.head().out()),
+      logits_storage_(chunk_rows_ * weights.head().out()),
+      states_(states_storage_.data(), to_bucket(tokens), weights.head().in()),
+      d_states_(d_states_storage_.data(), to_bucket(tokens), weights.head().in()),
+      d_logits_(d_logits_storage_.data(), chunk_rows_, weights.head().out()),
+      logits_(logits_storage_.data(), chunk_rows_, weights.head().out()),
+      labels_(to_bucket(tokens)),
+      row_argmax_(to_bucket(tokens)),
+      row_loss_(to_bucket(tokens)) {
+  for (std::int64_t rows = row_bucket; rows <= chunk_rows_; rows += row_bucket) {
+    kernels::prepare_linear<T>(rows, weights.head().out(), weights.head().in(), backward);
+  }
+}
+
+template <class T>
+void Head<T>::gather(Stream stream, Matrix<const T> z, const Supervision& supervision) {
+  rows_used_ = supervision.rows.size();
+  const std::int64_t padded = to_bucket(static_cast<std::int64_t>(rows_used_));
+  kernels::gather_rows<T>(stream, z, supervision.rows, states_.slice(0, padded));
+  std::copy(supervision.labels.begin(), supervision.labels.end(), labels_.data());
+  std::fill(labels_.data() + rows_used_, labels_.data() + padded, -1);
+}
+
+template <class T>
+void Head<T>::chunk(Stream stream, const ModelWeights<T>& weights, std::int64_t first, const Supervision& supervision,
+                    double scale, bool backward, Matrix<float> d_weight) {
+  const std::int64_t left = to_bucket(static_cast<std::int64_t>(supervision.rows.size())) - first;
+  const std::int64_t rows = std::min(chunk_rows_, left);
+  const Matrix<T> states = states_.slice(first, rows);
+  const Matrix<T> d_logits = d_logits_.slice(0, rows);
+  kernels::linear_forward_f32<T>(stream, states, weights.head(), logits_.slice(0, rows));
+  kernels::cross_entropy<T>(stream, logits_.slice(0, rows), labels_.span(first, rows), static_cast<float>(scale),
+                            d_logits, row_loss_.span(first, rows), row_argmax_.span(first, rows));
+  if (backward) {
+    kernels::linear_backward_input<T>(stream, d_logits, weights.head(), d_states_.slice(first, rows));
+    kernels::linear_backward_weight<T>(stream, d_logits, states, d_weight, true);
+  }
+}
+
+template <class T>
+PackSums Head<T>::sums(const Supervision& supervision) const {
+  PackSums total;
+  const std::size_t count = supervision.rows.size();
+  total.tokens = static_cast<std::int64_t>(count);
+  for (std::size_t i = 0; i < count;) {
+    bool all_right = true;
+    std::size_t j = i;
+    for (; j < count && supervision.sequence[j] == supervision.sequence[i]; ++j) {
+      const bool right = row_argmax_[static_cast<std::int64_t>(j)] == supervision.labels[j];
+      total.loss_sum += static_cast<double>(row_loss_[static_cast<std::int64_t>(j)]);
+      total.correct += right ? 1 : 0;
+      all_right = all_right && right;
+    }
+    total.exact += all_right ? 1 : 0;
+    total.sequences += 1;
+    i = j;
+  }
+  return total;
+}
+
+template <class T>
+PackSums Head<T>::evaluate(Stream stream, const ModelWeights<T>& weights, Matrix<const T> z,
+                           const Supervision& supervision) {
+  gather(stream, z, supervision);
+  for (std::int64_t first = 0; first < static_cast<std::int64_t>(rows_used_); first += chunk_rows_) {
+    chunk(stream, weights, first, supervision, 0, false, {});
+  }
+  return sums(supervision);
+}
+
+template <class T>
+PackSums Head<T>::forward_backward(Stream stream, const ModelWeights<T>& weights, Matrix<const T> z,
+                                   const Supervision& supervision, double divisor, Matrix<T> dz,
+                                   Matrix<float> d_weight) {
+  gather(stream, z, supervision);
+  for (std::int64_t first = 0; first < static_cast<std::int64_t>(rows_used_); first += chunk_rows_) {
+    chunk(stream, weights, first, supervision, 1 / divisor, true, d_weight);
+  }
+  kernels::scatter_rows<T>(stream, d_states_.slice(0, static_cast<std::int64_t>(rows_used_)), supervision.rows, dz);
+  return sums(supervision);
+}
+
+template class Head<float>;
+template class Head<bf16>;
+
+}  // namespace hrm::model

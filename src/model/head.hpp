@@ -1,0 +1,68 @@
+#pragma once
+// Logits, loss and its gradient for supervised rows only (golden B.2), in row chunks of fixed size, so that no logits
+// of a whole pack exist at once.
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/buffer.hpp"
+#include "model/weights.hpp"
+
+namespace hrm::model {
+
+/// Numerators and denominators of one pack's metrics (golden B.2).
+struct PackSums {
+  double loss_sum = 0;
+  std::int64_t tokens = 0;     ///< valid labels
+  std::int64_t correct = 0;    ///< of them, predicted
+  std::int64_t exact = 0;      ///< sequences with all valid labels predicted
+  std::int64_t sequences = 0;  ///< sequences with at least one valid label
+};
+
+/// Supervised rows of a pack, sequence by sequence.
+struct Supervision {
+  std::span<const std::int32_t> rows;      ///< row of the pack, ascending
+  std::span<const std::int32_t> labels;    ///< its label
+  std::span<const std::int32_t> sequence;  ///< its sequence's number, ascending
+};
+
+template <class T>
+class Head {
+ public:
+  /// For packs of at most `tokens` rows; prepares the products of every chunk size.
+  Head(const ModelWeights<T>& weights, std::int64_t tokens, bool backward);
+
+  /// Sums of a pack with final state z (tokens, D).
+  PackSums evaluate(Stream stream, const ModelWeights<T>& weights, Matrix<const T> z, const Supervision& supervision);
+
+  /// Also dz (tokens, D) and dW += for the loss divided by `divisor`.
+  PackSums forward_backward(Stream stream, const ModelWeights<T>& weights, Matrix<const T> z,
+                            const Supervision& supervision, double divisor, Matrix<T> dz, Matrix<float> d_weight);
+
+  /// Loss of every supervised row of the last pack.
+  std::span<const float> row_losses() const { return row_loss_.span().first(rows_used_); }
+  /// Whether every supervised row of the last pack was predicted.
+  std::span<const std::int32_t> row_argmax() const { return row_argmax_.span().first(rows_used_); }
+
+ private:
+  void gather(Stream stream, Matrix<const T> z, const Supervision& supervision);
+  void chunk(Stream stream, const ModelWeights<T>& weights, std::int64_t first, const Supervision& supervision,
+             double scale, bool backward, Matrix<float> d_weight);
+  PackSums sums(const Supervision& supervision) const;
+
+  std::int64_t chunk_rows_;
+  std::size_t rows_used_ = 0;
+  Buffer<T> states_storage_;
+  Buffer<T> d_states_storage_;
+  Buffer<T> d_logits_storage_;
+  Buffer<float> logits_storage_;
+  Matrix<T> states_;      // (tokens rounded up to the bucket, D): gathered z
+  Matrix<T> d_states_;    // the same shape: its gradient
+  Matrix<T> d_logits_;    // (chunk_rows, V)
+  Matrix<float> logits_;  // (chunk_rows, V)
+  Buffer<std::int32_t> labels_;
+  Buffer<std::int32_t> row_argmax_;
+  Buffer<float> row_loss_;
+};
+
+}  // namespace hrm::model

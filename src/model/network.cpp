@@ -1,0 +1,349 @@
+#include "model/network.hpp"
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.hpp"
+#include "base/timer.hpp"
+#include "kernels/elementwise.hpp"
+#include "kernels/embedding.hpp"
+#include "model/program.hpp"
+#include "model/stack.hpp"
+
+namespace hrm::model {
+namespace {
+
+template <class T>
+class NetworkOf final : public Network {
+ public:
+  NetworkOf(const config::ModelConfig& config, std::int64_t slots, Purpose purpose, bool recompute);
+
+  const ParameterTable& table() const override { return weights_.table(); }
+  bool has_gradient(int row, Horizon horizon) const override;
+  void load(std::span<const float> flat, std::span<const float> zl_init) override {
+    weights_.load(stream_, flat, zl_init);
+  }
+  PackSums forward_backward(const PackView& pack, Horizon horizon, double divisor, GradientSink& sink) override;
+  PackSums evaluate(const PackView& pack) override;
+  std::span<const float> row_losses() const override { return head_.row_losses(); }
+  double forward_seconds() const override { return forward_seconds_; }
+  Inspection inspect(const PackView& pack) override;
+
+ private:
+  using Record = StackSaved<T>;
+
+  Record make_record(std::int64_t layers);
+  void prepare_products();
+  const Program& program(Horizon horizon) const;
+  Sequences sequences(const PackView& pack) const;
+  Matrix<T> slot_matrix(Buffer<T>& pool, int slot) {
+    return {pool.data() + slot * slots_ * config_.hidden_size, slots_, config_.hidden_size};
+  }
+  Matrix<T> value(const Program& program, Value v) {
+    return slot_matrix(values_, program.value_slot[static_cast<std::size_t>(v)]);
+  }
+  void inject(const Program& program, const Step& step);
+  void run_stack(const Program& program, int k, const Sequences& sequences, const Record& record, Matrix<T> output);
+  void forward(const Program& program, const PackView& pack);
+  void backward(const Program& program, const PackView& pack, GradientSink& sink);
+  void backward_step(const Program& program, const BackwardStep& plan, const Sequences& sequences, Matrix<T> d,
+                     GradientSink& sink);
+  void embedding_backward(const PackView& pack, Matrix<const T> dx, GradientSink& sink);
+  LayerGradients layer_gradients(const LayerRows& rows, GradientSink& sink) const;
+  Matrix<float> gradient(int row, GradientSink& sink) const;
+
+  Stream stream_;
+  config::ModelConfig config_;
+  std::int64_t slots_;
+  bool recompute_;
+  ModelWeights<T> weights_;
+  std::map<std::int64_t, Program> programs_;  // by horizon steps
+  std::unique_ptr<kernels::RopeTable> rope_;
+  Buffer<T> values_;           // (value slots, slots, D)
+  Buffer<T> value_gradients_;  // (gradient slots, slots, D)
+  Buffer<T> residual_;         // (slots, D): the running stack's residual stream
+  std::vector<Buffer<T>> record_storage_;
+  std::vector<Buffer<float>> record_statistics_;
+  std::vector<Record> records_;  // of differentiated steps; with recomputation one, made again in the backward pass
+  Record scratch_record_;        // one layer, for steps without gradient
+  LayerScratch<T> scratch_;
+  Head<T> head_;
+  kernels::EmbeddingOrder order_;
+  double forward_seconds_ = 0;
+};
+
+int most(const std::map<std::int64_t, Program>& programs, int Program::*member) {
+  int result = 0;
+  for (const auto& [steps, program] : programs) {
+    result = std::max(result, program.*member);
+  }
+  return result;
+}
+
+std::map<std::int64_t, Program> make_programs(const config::ModelConfig& config, bool recompute) {
+  std::map<std::int64_t, Program> programs;
+  for (const Horizon horizon : horizons(config)) {
+    programs.emplace(horizon.steps, make_program(config, horizon, recompute));
+  }
+  return programs;
+}
+
+template <class T>
+NetworkOf<T>::NetworkOf(const config::ModelConfig& config, std::int64_t slots, Purpose purpose, bool recompute)
+    : config_(config),
+      slots_(slots),
+      recompute_(recompute),
+      weights_(config, purpose == Purpose::training),
+      programs_(make_programs(config, recompute)),
+      residual_(slots * config.hidden_size, MemoryPart::activations),
+      scratch_(weights_.shape(), slots, std::min(slots, config.max_seq_len), purpose == Purpose::training),
+      head_(weights_, slots, purpose == Purpose::training) {
+  const std::int64_t state = slots * config.hidden_size;
+  values_ = Buffer<T>(most(programs_, &Program::value_slots) * state, MemoryPart::activations);
+  scratch_record_ = make_record(1);
+  if (purpose == Purpose::training) {
+    value_gradients_ = Buffer<T>(most(programs_, &Program::gradient_slots) * state, MemoryPart::activations);
+    const int records = recompute ? 1 : most(programs_, &Program::records);
+    for (int i = 0; i < records; ++i) {
+      records_.push_back(make_record(config.stack_layers()));
+    }
+  }
+  if (weights_.shape().rope) {
+    rope_ =
+        std::make_unique<kernels::RopeTable>(std::min(slots, config.max_seq_len), config.head_dim(), config.rope_theta);
+  }
+  order_.positions.reserve(static_cast<std::size_t>(slots));
+  order_.starts.reserve(static_cast<std::size_t>(slots) + 1);
+  order_.ids.reserve(static_cast<std::size_t>(slots));
+  prepare_products();
+}
+
+template <class T>
+StackSaved<T> NetworkOf<T>::make_record(std::int64_t layers) {
+  const LayerShape& shape = weights_.shape();
+  const std::int64_t elements = LayerSaved<T>::elements(shape, slots_);
+  const std::int64_t floats = LayerSaved<T>::floats(shape, slots_);
+  record_storage_.emplace_back(layers * elements, MemoryPart::activations);
+  record_statistics_.emplace_back(layers * floats + slots_, MemoryPart::activations);
+  Record record;
+  float* statistics = record_statistics_.back().data();
+  for (std::int64_t i = 0; i < layers; ++i) {
+    record.layers.push_back(
+        LayerSaved<T>::place(shape, slots_, record_storage_.back().data() + i * elements, statistics + i * floats));
+  }
+  record.rstd = {statistics + layers * floats, static_cast<std::size_t>(slots_)};
+  return record;
+}
+
+template <class T>
+void NetworkOf<T>::prepare_products() {
+  const LayerShape& shape = weights_.shape();
+  const bool training = !records_.empty();
+  kernels::prepare_linear<T>(slots_, 4 * shape.width, shape.width, training);
+  kernels::prepare_linear<T>(slots_, shape.width, shape.width, training);
+  kernels::prepare_linear<T>(slots_, 2 * shape.intermediate, shape.width, training);
+  kernels::prepare_linear<T>(slots_, shape.width, shape.intermediate, training);
+}
+
+template <class T>
+const Program& NetworkOf<T>::program(Horizon horizon) const {
+  const auto found = programs_.find(config_.architecture == "hrm" ? horizon.steps : 0);
+  ensure(found != programs_.end(), "backward horizon outside bp_min_steps … bp_max_steps");
+  return found->second;
+}
+
+template <class T>
+bool NetworkOf<T>::has_gradient(int row, Horizon horizon) const {
+  const Program& p = program(horizon);
+  if (!weights_.table().rows[static_cast<std::size_t>(row)].trainable) {
+    return false;
+  }
+  if (row == weights_.embedding_row()) {
+    return reaches_embedding(p.steps);
+  }
+  if (row == weights_.head_row()) {
+    return true;
+  }
+  return std::any_of(p.steps.begin(), p.steps.end(), [&](const Step& step) {
+    const auto& layers = weights_.stack_rows(step.stack);
+    return step.on && row >= layers.front().gqkv && row <= layers.back().down;
+  });
+}
+
+template <class T>
+Sequences NetworkOf<T>::sequences(const PackView& pack) const {
+  const auto mask = config_.attention == "causal" ? kernels::MaskType::causal : kernels::MaskType::prefixlm;
+  return {{pack.cu_seqlens, pack.prefix_lens, mask}, pack.position_ids, rope_.get()};
+}
+
+/// residual = sum of the step's operands.
+template <class T>
+void NetworkOf<T>::inject(const Program& program, const Step& step) {
+  const Matrix<T> u = slot_matrix(residual_, 0);
+  const auto constant = [](Value v) { return v == value_zl_init; };
+  if (step.second == no_value) {
+    constant(step.first) ? kernels::fill_rows<T>(stream_, weights_.zl_init(), u)
+                         : kernels::copy<T>(stream_, value(program, step.first), u);
+  } else if (constant(step.first)) {
+    kernels::add_row<T>(stream_, value(program, step.second), weights_.zl_init(), u);
+  } else if (constant(step.second)) {
+    kernels::add_row<T>(stream_, value(program, step.first), weights_.zl_init(), u);
+  } else {
+    kernels::add<T>(stream_, value(program, step.first), value(program, step.second), u);
+  }
+}
+
+template <class T>
+void NetworkOf<T>::run_stack(const Program& program, int k, const Sequences& sequences, const Record& record,
+                             Matrix<T> output) {
+  const Step& step = program.steps[static_cast<std::size_t>(k)];
+  inject(program, step);
+  const AttentionCall<T> attend = [&](const LayerSaved<T>& saved) {
+    kernels::attention_forward<T>(stream_, sequences.layout, weights_.shape().heads, saved.q(), saved.k(), saved.v(),
+                                  saved.attention, saved.lse, scratch_.attention);
+  };
+  stack_forward<T>(
+      stream_, weights_, step.stack, sequences, [&](int) { return attend; }, slot_matrix(residual_, 0), record,
+      scratch_, output);
+}
+
+template <class T>
+void NetworkOf<T>::forward(const Program& program, const PackView& pack) {
+  ensure(static_cast<std::int64_t>(pack.inputs.size()) == slots_, "pack has another number of slots than the network");
+  kernels::embedding_forward<T>(stream_, weights_.embedding(), pack.inputs, weights_.embedding_scale(),
+                                value(program, value_x));
+  const Sequences layout = sequences(pack);
+  for (int k = 0; k < static_cast<int>(program.steps.size()); ++k) {
+    const int saved = program.record[static_cast<std::size_t>(k)];
+    const bool keep = saved >= 0 && !records_.empty() && !recompute_;
+    run_stack(program, k, layout, keep ? records_[static_cast<std::size_t>(saved)] : scratch_record_,
+              value(program, value_of_step(k)));
+  }
+}
+
+template <class T>
+PackSums NetworkOf<T>::evaluate(const PackView& pack) {
+  const Program& p = programs_.begin()->second;
+  forward(p, pack);
+  return head_.evaluate(stream_, weights_, value(p, p.output()), pack.supervision);
+}
+
+template <class T>
+Matrix<float> NetworkOf<T>::gradient(int row, GradientSink& sink) const {
+  const Parameter& parameter = weights_.table().rows[static_cast<std::size_t>(row)];
+  return {sink.flat().data() + parameter.offset, parameter.shape[0], parameter.shape[1]};
+}
+
+template <class T>
+LayerGradients NetworkOf<T>::layer_gradients(const LayerRows& rows, GradientSink& sink) const {
+  return {gradient(rows.gqkv, sink), gradient(rows.o, sink), gradient(rows.gate_up, sink), gradient(rows.down, sink)};
+}
+
+template <class T>
+PackSums NetworkOf<T>::forward_backward(const PackView& pack, Horizon horizon, double divisor, GradientSink& sink) {
+  const Timer timer;
+  const Program& p = program(horizon);
+  forward(p, pack);
+  forward_seconds_ = timer.seconds();
+  const PackSums sums = head_.forward_backward(stream_, weights_, value(p, p.output()), pack.supervision, divisor,
+                                               slot_matrix(value_gradients_, 0), gradient(weights_.head_row(), sink));
+  sink.done(weights_.head_row());
+  backward(p, pack, sink);
+  return sums;
+}
+
+/// Walks the steps backwards. The gradient of z lies in slot 0 already.
+template <class T>
+void NetworkOf<T>::backward(const Program& program, const PackView& pack, GradientSink& sink) {
+  const Sequences layout = sequences(pack);
+  for (const BackwardStep& plan : program.backward) {
+    const Matrix<T> d = slot_matrix(value_gradients_, plan.slot);
+    backward_step(program, plan, layout, d, sink);
+    for (const int slot : plan.add_to) {
+      const Matrix<T> sum = slot_matrix(value_gradients_, slot);
+      kernels::add<T>(stream_, sum, d, sum);
+    }
+    for (const int slot : plan.copy_to) {
+      kernels::copy<T>(stream_, d, slot_matrix(value_gradients_, slot));
+    }
+  }
+  if (program.embedding_gradient_slot >= 0) {
+    embedding_backward(pack, slot_matrix(value_gradients_, program.embedding_gradient_slot), sink);
+  }
+}
+
+/// d in place: from the gradient of the step's output to that of its stack's input.
+template <class T>
+void NetworkOf<T>::backward_step(const Program& program, const BackwardStep& plan, const Sequences& sequences,
+                                 Matrix<T> d, GradientSink& sink) {
+  const int stack = program.steps[static_cast<std::size_t>(plan.step)].stack;
+  const int saved = program.record[static_cast<std::size_t>(plan.step)];
+  const Matrix<T> output = value(program, value_of_step(plan.step));
+  const Record& record = records_[recompute_ ? 0 : static_cast<std::size_t>(saved)];
+  if (recompute_) {
+    run_stack(program, plan.step, sequences, record, output);
+  }
+  const auto& rows = weights_.stack_rows(stack);
+  const auto finished = [&](int layer) {
+    if (plan.last_use_of_stack) {
+      const LayerRows& r = rows[static_cast<std::size_t>(layer)];
+      for (const int row : {r.gqkv, r.o, r.gate_up, r.down}) {
+        sink.done(row);
+      }
+    }
+  };
+  stack_backward<T>(
+      stream_, weights_, stack, sequences, record, scratch_, output, d,
+      [&](int layer) { return layer_gradients(rows[static_cast<std::size_t>(layer)], sink); }, finished);
+}
+
+template <class T>
+void NetworkOf<T>::embedding_backward(const PackView& pack, Matrix<const T> dx, GradientSink& sink) {
+  const auto used = static_cast<std::size_t>(pack.cu_seqlens.back());
+  kernels::sort_by_id(pack.inputs.first(used), order_);
+  kernels::embedding_backward<T>(stream_, order_, dx, weights_.embedding_scale(),
+                                 gradient(weights_.embedding_row(), sink));
+  sink.done(weights_.embedding_row());
+}
+
+template <class T>
+std::vector<float> to_floats(Matrix<const T> x) {
+  std::vector<float> out;
+  out.reserve(static_cast<std::size_t>(x.rows * x.cols));
+  for (std::int64_t r = 0; r < x.rows; ++r) {
+    std::transform(x.row(r), x.row(r) + x.cols, std::back_inserter(out), [](T v) { return to_float(v); });
+  }
+  return out;
+}
+
+template <class T>
+Inspection NetworkOf<T>::inspect(const PackView& pack) {
+  const Program& p = programs_.begin()->second;
+  Inspection result;
+  result.sums = evaluate(pack);
+  const Sequences layout = sequences(pack);
+  // Again, step by step: a value's slot may have been given to a later one.
+  kernels::embedding_forward<T>(stream_, weights_.embedding(), pack.inputs, weights_.embedding_scale(),
+                                value(p, value_x));
+  for (int k = 0; k < static_cast<int>(p.steps.size()); ++k) {
+    run_stack(p, k, layout, scratch_record_, value(p, value_of_step(k)));
+    result.trace.emplace_back(p.steps[static_cast<std::size_t>(k)].name, to_floats<T>(value(p, value_of_step(k))));
+  }
+  result.z = result.trace.back().second;
+  const std::int64_t vocab = weights_.head().out();
+  result.logits.resize(static_cast<std::size_t>(slots_ * vocab));
+  kernels::linear_forward_f32<T>(stream_, value(p, p.output()), weights_.head(), {result.logits.data(), slots_, vocab});
+  return result;
+}
+
+}  // namespace
+
+std::unique_ptr<Network> Network::make(const config::ModelConfig& config, Precision precision, std::int64_t slots,
+                                       Purpose purpose, bool recompute) {
+  if (precision == Precision::bf16) {
+    return std::make_unique<NetworkOf<bf16>>(config, slots, purpose, recompute);
+  }
+  return std::make_unique<NetworkOf<float>>(config, slots, purpose, recompute);
+}
+
+}  // namespace hrm::model

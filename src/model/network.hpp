@@ -1,0 +1,76 @@
+#pragma once
+// The network on one rank: a pack and a divisor go in, sums and gradients come out. It knows no ranks and no files.
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/device.hpp"
+#include "base/parameter.hpp"
+#include "config/run_config.hpp"
+#include "model/head.hpp"
+#include "model/unroll.hpp"
+
+namespace hrm::model {
+
+/// One packed batch row (golden A.6, B.1). All spans are owned by the caller.
+struct PackView {
+  std::span<const std::int32_t> inputs;        ///< (slots), 0 in padding
+  std::span<const std::int32_t> position_ids;  ///< (slots), 0 in padding
+  std::span<const std::int32_t> cu_seqlens;    ///< (S + 1)
+  std::span<const std::int32_t> prefix_lens;   ///< (S)
+  Supervision supervision;
+};
+
+/// Where a pack's gradient goes.
+class GradientSink {
+ public:
+  virtual ~GradientSink() = default;
+  /// Flat array in the layout of the parameter table; the backward pass adds to it, so it comes in zeroed.
+  virtual std::span<float> flat() = 0;
+  /// Row `row` of the table is final for this pack: the reduction may start.
+  virtual void done(int row) = 0;
+};
+
+/// Every intermediate of one forward pass, for validation.
+struct Inspection {
+  PackSums sums;
+  std::vector<std::pair<std::string, std::vector<float>>> trace;  ///< step name, its output (slots, D)
+  std::vector<float> z;                                           ///< (slots, D)
+  std::vector<float> logits;                                      ///< (slots, V)
+};
+
+/// What a network is built for: evaluation keeps no record for a backward pass.
+enum class Purpose { training, evaluation };
+
+class Network {
+ public:
+  /// `config` is resolved; every pack has exactly `slots` slots. All memory is allocated and every matrix product
+  /// prepared here: the calls below allocate nothing.
+  static std::unique_ptr<Network> make(const config::ModelConfig& config, Precision precision, std::int64_t slots,
+                                       Purpose purpose, bool recompute = false);
+  virtual ~Network() = default;
+
+  virtual const ParameterTable& table() const = 0;
+  /// Whether a row gets a gradient at this horizon (golden A.10: none differs from zero).
+  virtual bool has_gradient(int row, Horizon horizon) const = 0;
+
+  /// Casts and reorders the masters; `flat` must stay alive and unchanged until the next load (the embedding is read
+  /// from it).
+  virtual void load(std::span<const float> flat, std::span<const float> zl_init) = 0;
+
+  /// One pack forward and backward; the loss is loss_sum / divisor (golden B.2).
+  virtual PackSums forward_backward(const PackView& pack, Horizon horizon, double divisor, GradientSink& sink) = 0;
+  virtual PackSums evaluate(const PackView& pack) = 0;
+  /// Losses of the supervised rows of the last pack, in order.
+  virtual std::span<const float> row_losses() const = 0;
+  /// Seconds of the last forward_backward spent before the backward pass began.
+  virtual double forward_seconds() const = 0;
+
+  /// Slow, allocates: everything that golden files list.
+  virtual Inspection inspect(const PackView& pack) = 0;
+};
+
+}  // namespace hrm::model

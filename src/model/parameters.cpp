@@ -1,0 +1,121 @@
+#include "model/parameters.hpp"
+
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "base/bf16.hpp"
+#include "base/digest.hpp"
+#include "base/random.hpp"
+
+namespace hrm::model {
+namespace {
+
+using config::ModelConfig;
+
+/// Std of every kind of tensor under one initialisation scheme (A.2).
+struct InitialStd {
+  double projection;  // gqkv, gate_up, embedding, head
+  double attention_out;
+  double down;
+};
+
+InitialStd initial_std(const ModelConfig& config) {
+  const double width = static_cast<double>(config.hidden_size);
+  if (config.init == "fixed_normal") {
+    const double s = config.init_std > 0 ? config.init_std : 0.02;
+    return {s, s, s};
+  }
+  if (config.init == "megatron") {
+    const double s = config.init_std > 0 ? config.init_std : 1 / std::sqrt(width);
+    const double residual = s / std::sqrt(2.0 * static_cast<double>(config.stack_layers()));
+    return {s, residual, residual};
+  }
+  const double s = 1 / std::sqrt(width);
+  return {s, s, 1 / std::sqrt(static_cast<double>(intermediate_size(config)))};
+}
+
+std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+void append_layer(ParameterTable& table, const ModelConfig& config, const InitialStd& std_of,
+                  const std::string& prefix) {
+  const std::int64_t d = config.hidden_size;
+  const std::int64_t f = intermediate_size(config);
+  table.rows.push_back({prefix + "gqkv", {4 * d, d}, std_of.projection, TensorSplit::row_blocks, 4});
+  table.rows.push_back({prefix + "o", {d, d}, std_of.attention_out, TensorSplit::columns});
+  table.rows.push_back({prefix + "gate_up", {2 * f, d}, std_of.projection, TensorSplit::row_blocks, 2});
+  table.rows.push_back({prefix + "down", {d, f}, std_of.down, TensorSplit::columns});
+}
+
+void lay_out(ParameterTable& table) {
+  for (Parameter& row : table.rows) {
+    if (row.trainable) {
+      row.offset = table.flat_size;
+      table.flat_size = round_up(table.flat_size + row.count(), 64);
+      table.total_count += row.count();
+    }
+  }
+}
+
+}  // namespace
+
+std::int64_t padded_vocab(const ModelConfig& config) {
+  return round_up(config.vocab_size, config.vocab_multiple);
+}
+
+std::int64_t intermediate_size(const ModelConfig& config) {
+  if (config.intermediate_size > 0) {
+    return config.intermediate_size;
+  }
+  const double wished = std::nearbyint(config.expansion * static_cast<double>(config.hidden_size) * 2 / 3);
+  return round_up(static_cast<std::int64_t>(wished), config.intermediate_multiple);
+}
+
+double embed_scale(const ModelConfig& config) {
+  return config.embed_scale > 0 ? config.embed_scale : 1 / initial_std(config).projection;
+}
+
+std::vector<std::string> stack_names(const ModelConfig& config) {
+  if (config.architecture == "hrm" || config.architecture == "rins") {
+    return {"H", "L"};
+  }
+  if (config.architecture == "trm" || config.architecture == "ut") {
+    return {"L"};
+  }
+  return {""};
+}
+
+ParameterTable parameter_table(const ModelConfig& config) {
+  const InitialStd std_of = initial_std(config);
+  const std::int64_t vocab = padded_vocab(config);
+  ParameterTable table;
+  table.rows.push_back({"embed_tokens", {vocab, config.hidden_size}, std_of.projection, TensorSplit::rows});
+  table.rows.push_back({"lm_head", {vocab, config.hidden_size}, std_of.projection, TensorSplit::rows});
+  for (const std::string& stack : stack_names(config)) {
+    for (std::int64_t layer = 0; layer < config.stack_layers(); ++layer) {
+      append_layer(table, config, std_of, (stack.empty() ? "" : stack + ".") + "layers." + std::to_string(layer) + ".");
+    }
+  }
+  if (config.architecture != "transformer") {
+    table.rows.push_back({"zL_init", {config.hidden_size}, 1.0, TensorSplit::none, 1, false});
+  }
+  lay_out(table);
+  return table;
+}
+
+void initial_values(const Parameter& row, std::uint64_t seed, std::int64_t first, std::span<float> values) {
+  // The tensor's name picks its substream, so adding a tensor elsewhere in the table changes no other.
+  const RandomStream stream(seed, RandomPurpose::initial_weights, static_cast<std::uint32_t>(digest_text(row.name)));
+  const double scale = 1.014762601732121 * row.init_std;
+  const auto count = static_cast<std::int64_t>(values.size());
+#pragma omp parallel for schedule(static)
+  for (std::int64_t i = 0; i < count; ++i) {
+    const double g = stream.normal(static_cast<std::uint64_t>(first + i));
+    const auto value = static_cast<float>(scale * std::fmod(g, 3.0));
+    values[static_cast<std::size_t>(i)] = row.trainable ? value : to_float(to_bf16(value));
+  }
+}
+
+}  // namespace hrm::model
