@@ -71,9 +71,9 @@ class TreeSum {
 /// Gradient sums of one rank. Use per step: `start()`, then for each own pack in order: write the pack's gradient into
 /// `current()` (zeroed) and call `pack_done()`; then `reduce(result)`.
 ///
-/// Memory, charged to MemoryPart::tree: `partials(packs, share)` buffers of flat_size floats (at most
-/// floor(log2 k) + 2 for the k packs of a pack_share, the current one included) and two receive spaces of
-/// max(receive_limit, 4096 * nodes of all ranks) floats at the most.
+/// Memory, charged to MemoryPart::tree: `partials(packs, share)` buffers of flat_size floats, the current one included
+/// (floor(log2 k) + 1 for k packs that are one node, up to twice that for a share that begins and ends inside nodes),
+/// and two receive spaces of max(receive_limit, 4096 * nodes of all ranks) floats at the most.
 class GradientTree {
  public:
   /// Floats of one receive space: 32 MiB.
