@@ -36,11 +36,11 @@ class CheckpointReader {
   std::unique_ptr<State> state_;
 };
 
-/// The newest checkpoint of `folder` that verifies, whatever latest.h5 points to; files that do not are named in `bad`
-/// with the reason. Nothing where none is good. Collective; same answer on every rank.
+/// The newest checkpoint of `folder` that verifies, whatever latest.h5 points to. Collective; same answer on every
+/// rank.
 struct NewestGood {
-  std::optional<CheckpointFile> file;
-  std::vector<std::string> bad;  ///< one message per refused file, newest first
+  std::optional<CheckpointReader> checkpoint;  ///< empty where none is good
+  std::vector<std::string> bad;                ///< why each newer file was refused, newest first
 };
 NewestGood newest_good(comm::Communicator& group, const std::filesystem::path& folder);
 
