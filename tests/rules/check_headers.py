@@ -1,0 +1,31 @@
+"""Fails on a header that does not compile alone. usage: check_headers.py BUILD_FOLDER [ROOT]"""
+import pathlib
+import sys
+
+from check_includes import room_of_file
+from compile_database import read_commands, run_all
+from project_files import project_files
+
+
+def main():
+    build = pathlib.Path(sys.argv[1])
+    root = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else pathlib.Path(__file__).parents[2]).resolve()
+    commands = read_commands(build, root)
+    by_room = {room_of_file(source): arguments for source, arguments in commands.items()}
+    jobs = {}
+    for name in project_files(root):
+        room = room_of_file(name)
+        if name.suffix != ".hpp" or room is None:
+            continue
+        # A room of headers only has no command of its own: the top room sees every library.
+        arguments = by_room.get(room) or by_room["app"]
+        jobs[name.as_posix()] = [*arguments, "-fsyntax-only", "-Wno-pragma-once-outside-header", "-x", "c++", str(root / name)]
+    failed = run_all(jobs)
+    for name, output in failed:
+        print(f"{name} does not compile alone:\n{output}")
+    print(f"{len(jobs) - len(failed)} of {len(jobs)} headers compile alone")
+    return 1 if failed or not jobs else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""compile_commands.json as {source path below the root: argument list}, and a small parallel runner."""
+import concurrent.futures
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+
+LAUNCHERS = ("ccache", "sccache", "distcc")
+
+
+def read_commands(build, root):
+    """Arguments without launcher, output and source; only sources below `root` that are not tests."""
+    commands = {}
+    for entry in json.loads((pathlib.Path(build) / "compile_commands.json").read_text(encoding="utf-8")):
+        source = pathlib.Path(entry["file"])
+        if not source.is_relative_to(root) or source.is_relative_to(pathlib.Path(build)):
+            continue
+        arguments = shlex.split(entry["command"])
+        if os.path.basename(arguments[0]) in LAUNCHERS:
+            arguments = arguments[1:]
+        cut = arguments.index("-o")
+        commands[source.relative_to(root)] = arguments[:cut]
+    return commands
+
+
+def run_all(jobs):
+    """jobs: {label: argument list}. Returns [(label, output)] of those that failed."""
+    def one(job):
+        result = subprocess.run(job[1], capture_output=True, text=True)
+        return job[0], result.returncode, result.stdout + result.stderr
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return [(label, output) for label, code, output in pool.map(one, jobs.items()) if code != 0]
