@@ -48,7 +48,7 @@ struct TrainConfig {
   std::string loss = "response";  ///< response, all
   std::int64_t packs = 16;
   std::int64_t pack_tokens = 12288;
-  double epochs = 0;              ///< or max_steps, which wins
+  double epochs = 0;  ///< or max_steps, which wins
   std::int64_t max_steps = 0;
   bool drop_last = true;
   double learning_rate = 0;  ///< required by train
