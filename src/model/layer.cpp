@@ -4,7 +4,6 @@
 #include "kernels/head_gate.hpp"
 #include "kernels/rmsnorm.hpp"
 #include "kernels/swiglu.hpp"
-#include "model/parameters.hpp"
 
 namespace hrm::model {
 namespace {
@@ -102,9 +101,9 @@ class Carver {
 }  // namespace
 
 LayerShape LayerShape::of(const config::ModelConfig& config) {
-  return {config.hidden_size,        config.num_heads,
-          intermediate_size(config), static_cast<float>(config.norm_eps),
-          config.norm == "post",     config.position == "rope"};
+  return {config.hidden_size,       config.num_heads,
+          config.intermediate_size, static_cast<float>(config.norm_eps),
+          config.norm == "post",    config.position == "rope"};
 }
 
 template <class T>

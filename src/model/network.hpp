@@ -47,8 +47,8 @@ enum class Purpose { training, evaluation };
 
 class Network {
  public:
-  /// `config` is resolved; every pack has exactly `slots` slots. All memory is allocated and every matrix product
-  /// prepared here: the calls below allocate nothing.
+  /// `config` is complete (config::complete_model); every pack has exactly `slots` slots. All memory is allocated and
+  /// every matrix product prepared here: the calls below allocate nothing.
   static std::unique_ptr<Network> make(const config::ModelConfig& config, Precision precision, std::int64_t slots,
                                        Purpose purpose, bool recompute = false);
   virtual ~Network() = default;

@@ -2,10 +2,10 @@
 
 #include <cmath>
 #include <string>
-#include <utility>
 
 #include "base/bf16.hpp"
 #include "base/digest.hpp"
+#include "base/error.hpp"
 #include "base/random.hpp"
 
 namespace hrm::model {
@@ -21,18 +21,15 @@ struct InitialStd {
 };
 
 InitialStd initial_std(const ModelConfig& config) {
-  const double width = static_cast<double>(config.hidden_size);
   if (config.init == "fixed_normal") {
-    const double s = config.init_std > 0 ? config.init_std : 0.02;
-    return {s, s, s};
+    return {config.init_std, config.init_std, config.init_std};
   }
   if (config.init == "megatron") {
-    const double s = config.init_std > 0 ? config.init_std : 1 / std::sqrt(width);
-    const double residual = s / std::sqrt(2.0 * static_cast<double>(config.stack_layers()));
-    return {s, residual, residual};
+    const double residual = config.init_std / std::sqrt(2.0 * static_cast<double>(config.stack_layers()));
+    return {config.init_std, residual, residual};
   }
-  const double s = 1 / std::sqrt(width);
-  return {s, s, 1 / std::sqrt(static_cast<double>(intermediate_size(config)))};
+  const double s = 1 / std::sqrt(static_cast<double>(config.hidden_size));
+  return {s, s, 1 / std::sqrt(static_cast<double>(config.intermediate_size))};
 }
 
 std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
@@ -42,7 +39,7 @@ std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
 void append_layer(ParameterTable& table, const ModelConfig& config, const InitialStd& std_of,
                   const std::string& prefix) {
   const std::int64_t d = config.hidden_size;
-  const std::int64_t f = intermediate_size(config);
+  const std::int64_t f = config.intermediate_size;
   table.rows.push_back({prefix + "gqkv", {4 * d, d}, std_of.projection, TensorSplit::row_blocks, 4});
   table.rows.push_back({prefix + "o", {d, d}, std_of.attention_out, TensorSplit::columns});
   table.rows.push_back({prefix + "gate_up", {2 * f, d}, std_of.projection, TensorSplit::row_blocks, 2});
@@ -61,22 +58,6 @@ void lay_out(ParameterTable& table) {
 
 }  // namespace
 
-std::int64_t padded_vocab(const ModelConfig& config) {
-  return round_up(config.vocab_size, config.vocab_multiple);
-}
-
-std::int64_t intermediate_size(const ModelConfig& config) {
-  if (config.intermediate_size > 0) {
-    return config.intermediate_size;
-  }
-  const double wished = std::nearbyint(config.expansion * static_cast<double>(config.hidden_size) * 2 / 3);
-  return round_up(static_cast<std::int64_t>(wished), config.intermediate_multiple);
-}
-
-double embed_scale(const ModelConfig& config) {
-  return config.embed_scale > 0 ? config.embed_scale : 1 / initial_std(config).projection;
-}
-
 std::vector<std::string> stack_names(const ModelConfig& config) {
   if (config.architecture == "hrm" || config.architecture == "rins") {
     return {"H", "L"};
@@ -89,7 +70,9 @@ std::vector<std::string> stack_names(const ModelConfig& config) {
 
 ParameterTable parameter_table(const ModelConfig& config) {
   const InitialStd std_of = initial_std(config);
-  const std::int64_t vocab = padded_vocab(config);
+  ensure(config.intermediate_size > 0 && config.vocab_size > 0 && config.embed_scale > 0,
+         "model configuration is not complete");
+  const std::int64_t vocab = config.vocab_size;
   ParameterTable table;
   table.rows.push_back({"embed_tokens", {vocab, config.hidden_size}, std_of.projection, TensorSplit::rows});
   table.rows.push_back({"lm_head", {vocab, config.hidden_size}, std_of.projection, TensorSplit::rows});

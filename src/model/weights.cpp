@@ -17,8 +17,8 @@ template <class T>
 ModelWeights<T>::ModelWeights(const config::ModelConfig& config, bool backward)
     : table_(parameter_table(config)),
       shape_(LayerShape::of(config)),
-      head_(padded_vocab(config), config.hidden_size, backward),
-      embed_scale_(static_cast<float>(embed_scale(config))) {
+      head_(config.vocab_size, config.hidden_size, backward),
+      embed_scale_(static_cast<float>(config.embed_scale)) {
   int row = 2;  // behind embed_tokens and lm_head
   for (std::size_t s = 0; s < stack_names(config).size(); ++s) {
     stacks_.emplace_back();

@@ -1,0 +1,57 @@
+#pragma once
+// Adam-atan2 with EMA over this rank's range of the flat parameters (golden B.3). Step counters are per tensor; a
+// tensor without gradient is skipped entirely.
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "base/buffer.hpp"
+#include "base/parameter.hpp"
+#include "config/run_config.hpp"
+
+namespace hrm::optim {
+
+/// Part of one row that lies in a flat range.
+struct RowPiece {
+  int row;
+  std::int64_t first_in_row;    ///< first element of the piece in the row's flattened tensor
+  std::int64_t first_in_range;  ///< its place in the range
+  std::int64_t count;
+};
+
+/// Pieces of all trainable rows that lie in flat elements [first, last), in table order. Padding belongs to no piece.
+std::vector<RowPiece> pieces(const ParameterTable& table, std::int64_t first, std::int64_t last);
+
+class Optimizer {
+ public:
+  /// For flat elements [first, last). Moments are zero; the EMA is set by `start_average`.
+  Optimizer(const ParameterTable& table, std::int64_t first, std::int64_t last, const config::TrainConfig& config);
+
+  /// e = W (golden B.3): called once for a new run. `weights` is the range's part of the masters.
+  void start_average(std::span<const float> weights);
+
+  /// One update of every row for which has_gradient(row). Spans are the range's parts.
+  void update(std::span<float> weights, std::span<const float> gradient, double learning_rate,
+              const std::function<bool(int row)>& has_gradient);
+
+  const std::vector<RowPiece>& row_pieces() const { return pieces_; }
+  /// Updates each row has had, by row of the table; equal on all ranks.
+  std::vector<std::int64_t>& counts() { return counts_; }
+  const std::vector<std::int64_t>& counts() const { return counts_; }
+  /// State of the range; empty where there is none (beta1 = 0, no EMA).
+  Buffer<float>& first_moment() { return m_; }
+  Buffer<float>& second_moment() { return v_; }
+  Buffer<float>& average() { return e_; }
+
+ private:
+  config::TrainConfig config_;
+  std::vector<bool> trainable_;
+  std::vector<RowPiece> pieces_;
+  std::vector<std::int64_t> counts_;
+  Buffer<float> m_;
+  Buffer<float> v_;
+  Buffer<float> e_;
+};
+
+}  // namespace hrm::optim
