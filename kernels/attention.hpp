@@ -20,13 +20,16 @@ struct SequenceLayout {
   MaskType mask = MaskType::prefixlm;
 };
 
-/// Scratch for both directions, allocated once: `longest` is the longest sequence that will be seen.
+/// Scratch for both directions, allocated once for omp_get_max_threads() threads: `longest` is the longest sequence
+/// that will be seen (InternalError on a longer one).
 class AttentionWorkspace {
  public:
   AttentionWorkspace(std::int64_t longest, std::int64_t head_dim);
-  Buffer<float> memory;  ///< per-thread parts
-  std::int64_t per_thread = 0;
   std::int64_t longest = 0;
+  std::int64_t head_dim = 0;
+  int threads = 1;
+  std::int64_t per_thread = 0;  ///< floats per thread
+  Buffer<float> memory;         ///< (threads, per_thread)
 };
 
 /// out (T, heads*d) = softmax(q kᵀ / sqrt(d) + mask) v per head; padding rows 0. q, k, v (T, heads*d), any row stride.
@@ -45,7 +48,7 @@ void attention_backward(Stream, const SequenceLayout& layout, std::int64_t heads
 /// keys[b], values[b] are (lengths[b], heads*d) with row stride `cache_stride`, the new token's own row included.
 template <class T>
 void attention_decode(Stream, std::int64_t heads, Matrix<const T> q, std::span<const T* const> keys,
-                      std::span<const T* const> values, std::span<const std::int32_t> lengths, std::int64_t cache_stride,
-                      Matrix<T> out);
+                      std::span<const T* const> values, std::span<const std::int32_t> lengths,
+                      std::int64_t cache_stride, Matrix<T> out);
 
 }  // namespace hrm::kernels

@@ -1,0 +1,186 @@
+#include "kernels/elementwise.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "kernels/simd_dispatch.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/elementwise_host.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace hrm::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+template <class T>
+void add_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> out) {
+  for_rows(a.rows, a.cols, [&](std::int64_t row) {
+    for_lanes(a.cols, [&](std::int64_t i, auto count) {
+      store(hn::Add(load(a.row(row) + i, count), load(b.row(row) + i, count)), out.row(row) + i, count);
+    });
+  });
+}
+
+template <class T>
+void convert(std::span<const float> from, std::span<T> to) {
+  for_pieces(static_cast<std::int64_t>(from.size()), [&](std::int64_t first, std::int64_t n) {
+    for_lanes(n, [&](std::int64_t i, auto count) {
+      store(load(from.data() + first + i, count), to.data() + first + i, count);
+    });
+  });
+}
+
+void add_to(std::span<float> a, std::span<const float> b) {
+  for_pieces(static_cast<std::int64_t>(a.size()), [&](std::int64_t first, std::int64_t n) {
+    float* sum = a.data() + first;
+    for_lanes(n, [&](std::int64_t i, auto count) {
+      store(hn::Add(load(sum + i, count), load(b.data() + first + i, count)), sum + i, count);
+    });
+  });
+}
+
+/// Σ x² in 16 interleaved double sums, combined as a binary tree: the same bits on every instruction set, because
+/// squares of float32 are exact in double.
+double square_sum(std::span<const float> x) {
+  constexpr std::size_t ways = 16;
+  std::array<double, ways> sums{};
+  std::size_t i = 0;
+  for (; i + ways <= x.size(); i += ways) {
+    for (std::size_t j = 0; j < ways; ++j) {
+      const auto value = static_cast<double>(x[i + j]);
+      sums[j] += value * value;
+    }
+  }
+  for (std::size_t j = 0; i + j < x.size(); ++j) {
+    const auto value = static_cast<double>(x[i + j]);
+    sums[j] += value * value;
+  }
+  for (std::size_t width = ways / 2; width > 0; width /= 2) {
+    for (std::size_t j = 0; j < width; ++j) {
+      sums[j] += sums[j + width];
+    }
+  }
+  return sums[0];
+}
+
+void square_sums(std::span<const float> x, std::int64_t block, std::span<double> sums) {
+  const auto step = static_cast<std::size_t>(block);
+  for_rows(static_cast<std::int64_t>(sums.size()), block, [&](std::int64_t i) {
+    const std::size_t first = static_cast<std::size_t>(i) * step;
+    sums[static_cast<std::size_t>(i)] = square_sum(x.subspan(first, std::min(step, x.size() - first)));
+  });
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace hrm::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace hrm::kernels {
+
+namespace {
+
+template <class T>
+void copy_row(const T* from, std::int64_t n, T* to) {
+  std::copy(from, from + n, to);
+}
+
+}  // namespace
+
+template <class T>
+void add(Stream, Matrix<const T> a, Matrix<const T> b, Matrix<T> out) {
+  HRM_DISPATCH(add_rows<T>(a, b, out));
+}
+
+template <class T>
+void add_row(Stream, Matrix<const T> a, std::span<const T> row, Matrix<T> out) {
+  const Matrix<const T> repeated(row.data(), a.rows, a.cols, 0);
+  HRM_DISPATCH(add_rows<T>(a, repeated, out));
+}
+
+template <class T>
+void fill_rows(Stream stream, std::span<const T> row, Matrix<T> out) {
+  copy(stream, Matrix<const T>(row.data(), out.rows, out.cols, 0), out);
+}
+
+template <class T>
+void copy(Stream, Matrix<const T> from, Matrix<T> to) {
+#pragma omp parallel for schedule(static)
+  for (std::int64_t r = 0; r < from.rows; ++r) {
+    copy_row(from.row(r), from.cols, to.row(r));
+  }
+}
+
+template <class T>
+void gather_rows(Stream, Matrix<const T> x, std::span<const std::int32_t> rows, Matrix<T> out) {
+  const auto used = static_cast<std::int64_t>(rows.size());
+#pragma omp parallel for schedule(static)
+  for (std::int64_t r = 0; r < out.rows; ++r) {
+    if (r < used) {
+      copy_row(x.row(rows[static_cast<std::size_t>(r)]), out.cols, out.row(r));
+    } else {
+      std::fill_n(out.row(r), out.cols, T{});
+    }
+  }
+}
+
+template <class T>
+void scatter_rows(Stream, Matrix<const T> x, std::span<const std::int32_t> rows, Matrix<T> out) {
+  const auto used = static_cast<std::int64_t>(rows.size());
+#pragma omp parallel
+  {
+#pragma omp for schedule(static)
+    for (std::int64_t r = 0; r < out.rows; ++r) {
+      std::fill_n(out.row(r), out.cols, T{});
+    }
+#pragma omp for schedule(static)
+    for (std::int64_t r = 0; r < used; ++r) {
+      copy_row(x.row(r), out.cols, out.row(rows[static_cast<std::size_t>(r)]));
+    }
+  }
+}
+
+void tree_add(Stream, std::span<float> a, std::span<const float> b) {
+  HRM_DISPATCH(add_to(a, b));
+}
+
+template <class T>
+void cast(Stream, std::span<const float> from, std::span<T> to) {
+  HRM_DISPATCH(convert<T>(from, to));
+}
+
+void block_square_sums(Stream, std::span<const float> x, std::int64_t block, std::span<double> sums) {
+  HRM_DISPATCH(square_sums(x, block, sums));
+}
+
+void zero(Stream, std::span<float> x) {
+  const auto n = static_cast<std::int64_t>(x.size());
+#pragma omp parallel for simd schedule(static)
+  for (std::int64_t i = 0; i < n; ++i) {
+    x.data()[i] = 0.0F;
+  }
+}
+
+template void add(Stream, Matrix<const float>, Matrix<const float>, Matrix<float>);
+template void add_row(Stream, Matrix<const float>, std::span<const float>, Matrix<float>);
+template void fill_rows(Stream, std::span<const float>, Matrix<float>);
+template void copy(Stream, Matrix<const float>, Matrix<float>);
+template void gather_rows(Stream, Matrix<const float>, std::span<const std::int32_t>, Matrix<float>);
+template void scatter_rows(Stream, Matrix<const float>, std::span<const std::int32_t>, Matrix<float>);
+template void cast(Stream, std::span<const float>, std::span<float>);
+template void add(Stream, Matrix<const bf16>, Matrix<const bf16>, Matrix<bf16>);
+template void add_row(Stream, Matrix<const bf16>, std::span<const bf16>, Matrix<bf16>);
+template void fill_rows(Stream, std::span<const bf16>, Matrix<bf16>);
+template void copy(Stream, Matrix<const bf16>, Matrix<bf16>);
+template void gather_rows(Stream, Matrix<const bf16>, std::span<const std::int32_t>, Matrix<bf16>);
+template void scatter_rows(Stream, Matrix<const bf16>, std::span<const std::int32_t>, Matrix<bf16>);
+template void cast(Stream, std::span<const float>, std::span<bf16>);
+
+}  // namespace hrm::kernels
+#endif

@@ -1,0 +1,78 @@
+#include "kernels/rope.hpp"
+
+#include <cmath>
+
+#include "kernels/simd_dispatch.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/rope_host.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace hrm::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+/// Rotates every pair (j, j + d/2) by its angle times `direction` (1 or -1).
+template <class T>
+void rotate_head(const float* cos, const float* sin, std::int64_t half, float direction, T* x) {
+  for_lanes(half, [&](std::int64_t j, auto count) {
+    const FloatVec c = load(cos + j, count);
+    const FloatVec s = hn::Mul(load(sin + j, count), constant(direction));
+    const FloatVec a = load(x + j, count);
+    const FloatVec b = load(x + half + j, count);
+    store(hn::NegMulAdd(b, s, hn::Mul(a, c)), x + j, count);
+    store(hn::MulAdd(a, s, hn::Mul(b, c)), x + half + j, count);
+  });
+}
+
+template <class T>
+void rotate(const RopeTable& table, std::span<const std::int32_t> position_ids, float direction, Matrix<T> x) {
+  for_rows(x.rows, x.cols, [&](std::int64_t row) {
+    const std::int64_t angle = position_ids[static_cast<std::size_t>(row)] * table.half;
+    for (std::int64_t first = 0; first < x.cols; first += 2 * table.half) {
+      rotate_head(table.cos.data() + angle, table.sin.data() + angle, table.half, direction, x.row(row) + first);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace hrm::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace hrm::kernels {
+
+RopeTable::RopeTable(std::int64_t n_positions, std::int64_t head_dim, double theta)
+    : positions(n_positions), half(head_dim / 2), cos(n_positions * half), sin(n_positions * half) {
+  for (std::int64_t p = 0; p < positions; ++p) {
+    for (std::int64_t j = 0; j < half; ++j) {
+      const double angle =
+          static_cast<double>(p) * std::pow(theta, -2.0 * static_cast<double>(j) / static_cast<double>(head_dim));
+      cos[p * half + j] = static_cast<float>(std::cos(angle));
+      sin[p * half + j] = static_cast<float>(std::sin(angle));
+    }
+  }
+}
+
+template <class T>
+void rope_forward(Stream, const RopeTable& table, std::span<const std::int32_t> position_ids, Matrix<T> x) {
+  HRM_DISPATCH(rotate<T>(table, position_ids, 1.0F, x));
+}
+
+template <class T>
+void rope_backward(Stream, const RopeTable& table, std::span<const std::int32_t> position_ids, Matrix<T> dx) {
+  HRM_DISPATCH(rotate<T>(table, position_ids, -1.0F, dx));
+}
+
+template void rope_forward(Stream, const RopeTable&, std::span<const std::int32_t>, Matrix<float>);
+template void rope_forward(Stream, const RopeTable&, std::span<const std::int32_t>, Matrix<bf16>);
+template void rope_backward(Stream, const RopeTable&, std::span<const std::int32_t>, Matrix<float>);
+template void rope_backward(Stream, const RopeTable&, std::span<const std::int32_t>, Matrix<bf16>);
+
+}  // namespace hrm::kernels
+#endif
