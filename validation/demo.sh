@@ -23,7 +23,7 @@ rm -rf demo
 mkdir demo
 
 say "corpus: WordNet's definitions and generated tasks with checkable answers"
-step /usr/bin/python3 validation/demo_corpus.py --out demo
+step /usr/bin/python3 validation/demo_corpus.py --out demo --synsets 30000
 
 say "tokenizer"
 step "$hrm" tokenizer train --input demo/train.jsonl --vocab-size 2048 --out demo/tokenizer.json
