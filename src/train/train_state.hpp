@@ -1,0 +1,47 @@
+#pragma once
+// What a restart needs besides tensors. Left out on purpose: gradients and activations (made again), the loader's place
+// in the data (a pure function of plan and step), random numbers (counter-based), timers.
+#include <cstdint>
+#include <string>
+
+#include "config/run_config.hpp"
+#include "io/checkpoint.hpp"
+
+namespace hrm::train {
+
+struct TrainState {
+  std::string run_id;
+  std::int64_t step = 0;           ///< updates done
+  std::int64_t planned_steps = 0;  ///< N of golden B.4, B.5
+  std::int64_t epoch = 0;
+  std::int64_t epoch_position = 0;  ///< samples of the epoch that came before
+  std::int64_t samples_seen = 0;
+  std::int64_t tokens_seen = 0;  ///< slots filled, padding not counted
+  std::int64_t bp_steps = 0;     ///< of the last update
+  double learning_rate = 0;      ///< of the last update
+  double wall_seconds = 0;       ///< in training, all starts together
+};
+
+/// Facts of this start that stand in checkpoints beside the state.
+struct RunFacts {
+  config::RunConfig config;  ///< complete
+  std::string precision;     ///< as resolved
+  std::uint64_t corpus_digest = 0;
+  std::uint64_t sampling_digest = 0;
+  std::string tokenizer_json;
+  std::int64_t ranks = 1;
+  std::int64_t threads = 1;
+  std::string fingerprint;
+};
+
+/// What bits depend on besides a run's identity: program build, instruction set, library versions, tensor-parallel
+/// size.
+std::string fingerprint(const config::RunConfig& config);
+
+io::CheckpointMeta to_meta(const TrainState& state, const RunFacts& facts);
+TrainState from_meta(const io::CheckpointMeta& meta);
+
+/// Throws InputError(bad_config) with the difference unless the stored run is the same run (configuration, "Identity").
+void check_identity(const io::CheckpointMeta& stored, const RunFacts& given, const std::string& file);
+
+}  // namespace hrm::train
