@@ -133,13 +133,20 @@ ProductSpec gradient_spec(Scalar in, const Tile& tile, std::int64_t k, bool accu
   return {.m = tile.rows, .n = tile.cols, .k = k, .in = in, .a_transposed = true, .accumulate = accumulate};
 }
 
+/// The first chunk of rows adds to dw when `accumulate`; later ones always add.
 void require_gradients(Scalar in, const Tiles& tiles, std::int64_t rows, bool accumulate) {
+  MatmulEngine& engine = MatmulEngine::instance();
   for (const std::int64_t m : tiles.row_extents()) {
     for (const std::int64_t n : tiles.col_extents()) {
-      for (const std::int64_t k : extents(rows, gradient_chunk)) {
-        if (m > 0 && n > 0 && k > 0) {
-          MatmulEngine::instance().require(gradient_spec(in, {0, 0, m, n}, k, accumulate));
-        }
+      if (m == 0 || n == 0) {
+        continue;
+      }
+      engine.require(gradient_spec(in, {0, 0, m, n}, std::min(rows, gradient_chunk), accumulate));
+      if (rows >= 2 * gradient_chunk) {
+        engine.require(gradient_spec(in, {0, 0, m, n}, gradient_chunk, true));
+      }
+      if (rows > gradient_chunk && rows % gradient_chunk > 0) {
+        engine.require(gradient_spec(in, {0, 0, m, n}, rows % gradient_chunk, true));
       }
     }
   }
@@ -160,7 +167,6 @@ void gradient_as(Matrix<const T> dy, Matrix<const T> x, Matrix<float> dw, bool a
   MatmulEngine& engine = MatmulEngine::instance();
   const auto lock = engine.lock();
   require_gradients(in, tiles, x.rows, accumulate);
-  require_gradients(in, tiles, x.rows, true);
   engine.reserve(gradient_copies(in, tiles));
 
   engine.for_each_tile(tiles, [&](const Tile& t, const Workplace& at) {
@@ -295,19 +301,13 @@ void prepare_linear(std::int64_t rows, std::int64_t out, std::int64_t in, bool b
   const PackedPlan forward_plan(scalar, in, out);
   const PackedPlan backward_plan(scalar, out, in);
   const Tiles gradient_plan = gradient_tiles(out, in);
-  const auto prepare = [&](std::int64_t count) {
-    prepare_product<T>(forward_plan, count, true);
-    if (backward) {
-      prepare_product<T>(backward_plan, count, false);
-      require_gradients(scalar, gradient_plan, count, false);
-      require_gradients(scalar, gradient_plan, count, true);
-      engine.reserve(gradient_copies(scalar, gradient_plan));
-    }
-  };
-  for (std::int64_t count = row_bucket; count < rows; count += row_bucket) {
-    prepare(count);
+  prepare_product<T>(forward_plan, rows, true);
+  if (backward) {
+    prepare_product<T>(backward_plan, rows, false);
+    require_gradients(scalar, gradient_plan, rows, false);
+    require_gradients(scalar, gradient_plan, rows, true);
+    engine.reserve(gradient_copies(scalar, gradient_plan));
   }
-  prepare(rows);
 }
 
 std::int64_t primitives_created() {
