@@ -1,14 +1,12 @@
 #include "text/tokenizer.hpp"
 
 #include <atomic>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <iterator>
+#include <utility>
 
 #include "base/digest.hpp"
 #include "base/error.hpp"
 #include "base/utf8.hpp"
+#include "io/disk.hpp"
 #include "text/byte_level.hpp"
 #include "text/word_cache.hpp"
 
@@ -21,19 +19,6 @@ constexpr std::uint32_t kMaxId = 1u << 24;
 std::uint64_t next_serial() {
   static std::atomic<std::uint64_t> last{0};
   return ++last;
-}
-
-std::string read_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file || std::filesystem::is_directory(path)) {
-    fail(ExitCode::no_input, "{}: the tokenizer cannot be opened ({}); give the path of a tokenizer.json",
-         path.string(), file ? "it is a folder" : std::strerror(errno));
-  }
-  std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (file.bad()) {
-    fail(ExitCode::io_error, "{}: reading failed; check the file system", path.string());
-  }
-  return text;
 }
 
 /// Calls `token(id)` for added tokens in `text` and `between(part)` for what lies between them.
@@ -52,7 +37,7 @@ void cut_at_added_tokens(const AddedTokenFinder& finder, std::string_view text, 
 }  // namespace
 
 Tokenizer Tokenizer::read(const std::filesystem::path& path) {
-  return parse(read_file(path), path.string());
+  return parse(io::read_text(path), path.string());
 }
 
 Tokenizer Tokenizer::parse(std::string json, std::string name) {
