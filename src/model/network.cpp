@@ -7,6 +7,7 @@
 #include "base/timer.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/embedding.hpp"
+#include "model/inject.hpp"
 #include "model/program.hpp"
 #include "model/stack.hpp"
 
@@ -42,7 +43,6 @@ class NetworkOf final : public Network {
   Matrix<T> value(const Program& program, Value v) {
     return slot_matrix(values_, program.value_slot[static_cast<std::size_t>(v)]);
   }
-  void inject(const Program& program, const Step& step);
   void run_stack(const Program& program, int k, const Sequences& sequences, const Record& record, Matrix<T> output);
   void forward(const Program& program, const PackView& pack);
   void backward(const Program& program, const PackView& pack, GradientSink& sink);
@@ -176,28 +176,12 @@ Sequences NetworkOf<T>::sequences(const PackView& pack) const {
   return {{pack.cu_seqlens, pack.prefix_lens, mask}, pack.position_ids, rope_.get()};
 }
 
-/// residual = sum of the step's operands.
-template <class T>
-void NetworkOf<T>::inject(const Program& program, const Step& step) {
-  const Matrix<T> u = slot_matrix(residual_, 0);
-  const auto constant = [](Value v) { return v == value_zl_init; };
-  if (step.second == no_value) {
-    constant(step.first) ? kernels::fill_rows<T>(stream_, weights_.zl_init(), u)
-                         : kernels::copy<T>(stream_, value(program, step.first), u);
-  } else if (constant(step.first)) {
-    kernels::add_row<T>(stream_, value(program, step.second), weights_.zl_init(), u);
-  } else if (constant(step.second)) {
-    kernels::add_row<T>(stream_, value(program, step.first), weights_.zl_init(), u);
-  } else {
-    kernels::add<T>(stream_, value(program, step.first), value(program, step.second), u);
-  }
-}
-
 template <class T>
 void NetworkOf<T>::run_stack(const Program& program, int k, const Sequences& sequences, const Record& record,
                              Matrix<T> output) {
   const Step& step = program.steps[static_cast<std::size_t>(k)];
-  inject(program, step);
+  inject<T>(
+      stream_, step, weights_.zl_init(), [&](Value v) { return value(program, v); }, slot_matrix(residual_, 0));
   const AttentionCall<T> attend = [&](const LayerSaved<T>& saved) {
     kernels::attention_forward<T>(stream_, sequences.layout, weights_.shape().heads, saved.q(), saved.k(), saved.v(),
                                   saved.attention, saved.lse, scratch_.attention);
