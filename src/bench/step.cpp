@@ -1,0 +1,159 @@
+#include "bench/step.hpp"
+
+#include <omp.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/random.hpp"
+#include "base/timer.hpp"
+#include "bench/gemm.hpp"
+#include "config/resolve.hpp"
+#include "plan/cost.hpp"
+#include "train/learner.hpp"
+
+namespace hrm::bench {
+namespace {
+
+/// A pack of equal samples of random tokens.
+struct SyntheticPack {
+  std::vector<std::int32_t> inputs;
+  std::vector<std::int32_t> positions;
+  std::vector<std::int32_t> cu_seqlens{0};
+  std::vector<std::int32_t> prefixes;
+  std::vector<std::int32_t> rows;
+  std::vector<std::int32_t> labels;
+  std::vector<std::int32_t> sequence;
+
+  SyntheticPack(std::int64_t slots, const StepOptions& options, std::int64_t vocab)
+      : inputs(static_cast<std::size_t>(slots)), positions(static_cast<std::size_t>(slots)) {
+    const RandomStream random(0, RandomPurpose::demo);
+    const auto token = [&](std::int64_t i) {
+      return static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(vocab)));
+    };
+    for (std::int64_t first = 0; first + options.sequence <= slots; first += options.sequence) {
+      for (std::int64_t i = 0; i < options.sequence; ++i) {
+        inputs[static_cast<std::size_t>(first + i)] = token(2 * (first + i));
+        positions[static_cast<std::size_t>(first + i)] = static_cast<std::int32_t>(i);
+        if (i >= options.prefix - 1) {
+          rows.push_back(static_cast<std::int32_t>(first + i));
+          labels.push_back(token(2 * (first + i) + 1));
+          sequence.push_back(static_cast<std::int32_t>(prefixes.size()));
+        }
+      }
+      prefixes.push_back(static_cast<std::int32_t>(options.prefix));
+      cu_seqlens.push_back(static_cast<std::int32_t>(first + options.sequence));
+    }
+  }
+
+  model::PackView view() const { return {inputs, positions, cu_seqlens, prefixes, {rows, labels, sequence}}; }
+};
+
+plan::PackStats stats_of(const SyntheticPack& pack, const StepOptions& options, bool prefixlm) {
+  return {static_cast<std::int64_t>(pack.inputs.size()), static_cast<std::int64_t>(pack.rows.size()),
+          static_cast<double>(pack.prefixes.size()) *
+              plan::visible_pairs(options.prefix, options.sequence - options.prefix, prefixlm)};
+}
+
+GemmKind gemm_kind(plan::ProductKind kind) {
+  switch (kind) {
+    case plan::ProductKind::forward:
+      return GemmKind::forward;
+    case plan::ProductKind::backward_input:
+      return GemmKind::backward_input;
+    default:
+      return GemmKind::backward_weight;
+  }
+}
+
+/// FLOP-weighted rate of all products: their FLOPs over the time they take alone.
+double gemm_rate(const plan::Cost& cost, Precision precision) {
+  double seconds = 0;
+  for (const plan::Product& product : cost.products) {
+    if (product.count > 0 && product.rows > 0) {
+      const GemmRate rate =
+          measure_gemm(precision, gemm_kind(product.kind), product.rows, product.out, product.in, 0.2);
+      seconds += product.flops() / rate.flops_per_second;
+    }
+  }
+  return cost.product_flops() / seconds;
+}
+
+std::int64_t peak_memory() {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+train::StepResult run_step(train::Learner& learner, const SyntheticPack& pack, model::Horizon horizon) {
+  learner.begin_step();
+  for (std::int64_t i = 0; i < learner.share().count(); ++i) {
+    learner.accumulate(pack.view(), horizon, static_cast<double>(pack.rows.size()));
+  }
+  return learner.finish_step(horizon, 1e-4, false, false);
+}
+
+}  // namespace
+
+StepResult measure_step(comm::Communicator& group, const config::RunConfig& config, const StepOptions& options) {
+  if (options.sequence > config.train.pack_tokens || options.prefix > options.sequence || options.prefix < 1) {
+    fail(ExitCode::usage, "bench step: need 1 <= --prefix <= --sequence <= train.pack_tokens ({} <= {} <= {})",
+         options.prefix, options.sequence, config.train.pack_tokens);
+  }
+  const Precision precision = config::precision_type(config.train.precision);
+  const SyntheticPack pack(config.train.pack_tokens, options, config.model.vocab_size);
+  const model::Horizon horizon = model::horizons(config.model).back();
+  train::Learner learner(group, config, precision);
+  learner.initialise();
+  run_step(learner, pack, horizon);
+
+  std::vector<double> seconds;
+  train::StepSeconds sections;
+  double total = 0;
+  while (total < options.seconds || seconds.size() < 3) {
+    group.barrier();
+    const Timer timer;
+    const train::StepResult step = run_step(learner, pack, horizon);
+    std::vector<double> slowest(static_cast<std::size_t>(group.size()), 0.0);
+    slowest[static_cast<std::size_t>(group.rank())] = timer.seconds();
+    group.sum(std::span<double>(slowest));
+    seconds.push_back(*std::max_element(slowest.begin(), slowest.end()));
+    total += seconds.back();
+    sections.forward += step.seconds.forward;
+    sections.backward += step.seconds.backward;
+    sections.communication += step.seconds.communication;
+    sections.optimizer += step.seconds.optimizer;
+  }
+
+  const plan::Cost cost =
+      plan::cost(config.model, horizon, stats_of(pack, options, config.model.attention == "prefixlm"));
+  const auto steps = static_cast<double>(seconds.size());
+  const auto packs = static_cast<double>(config.train.packs);
+  StepResult result;
+  result.seconds_per_step = median(seconds);
+  result.tokens_per_second = packs * static_cast<double>(pack.cu_seqlens.back()) / result.seconds_per_step;
+  result.model_flops_per_second = packs * cost.total_flops() / result.seconds_per_step;
+  result.seconds_forward = sections.forward / steps;
+  result.seconds_backward = sections.backward / steps;
+  result.seconds_communication = sections.communication / steps;
+  result.seconds_optimizer = sections.optimizer / steps;
+  result.peak_memory_bytes = peak_memory();
+  group.barrier();
+  result.gemm_flops_per_second = gemm_rate(cost, precision);
+  result.gemm_share = result.model_flops_per_second / (group.size() * result.gemm_flops_per_second);
+  result.steps = static_cast<std::int64_t>(seconds.size());
+  result.precision = config.train.precision;
+  result.threads = omp_get_max_threads();
+  result.ranks = group.size();
+  return result;
+}
+
+}  // namespace hrm::bench
