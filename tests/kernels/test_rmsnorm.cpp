@@ -1,0 +1,93 @@
+#include "kernels/rmsnorm.hpp"
+
+#include "tests/kernels/kernel_test.hpp"
+#include "tests/support/reference.hpp"
+
+namespace hrm::test {
+namespace {
+
+constexpr float eps = 1e-6F;
+
+/// Rows from 1e-5 to 1e3 in size, one of zeros.
+Values rows_of_all_sizes(std::int64_t cols) {
+  Values x = normals(6 * cols, 1);
+  const double sizes[] = {1e-5, 1e-2, 1.0, 30.0, 1e3, 0.0};
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    x[i] *= sizes[i / static_cast<std::size_t>(cols)];
+  }
+  return x;
+}
+
+template <class T>
+class RmsNorm : public testing::Test {};
+using Types = testing::Types<float, bf16>;
+TYPED_TEST_SUITE(RmsNorm, Types);
+
+TYPED_TEST(RmsNorm, ForwardEqualsReference) {
+  on_each_target([] {
+    for (const std::int64_t cols : {1, 7, 16, 33, 128, 515}) {
+      const Values x = rounded<TypeParam>(rows_of_all_sizes(cols));
+      Stored<TypeParam> y(6, cols);
+      std::vector<float> rstd(6);
+
+      kernels::rmsnorm_forward<TypeParam>({}, Stored<TypeParam>(x, cols), eps, y, rstd);
+
+      const Values expected = reference::rmsnorm(x, static_cast<std::size_t>(cols), static_cast<double>(eps));
+      EXPECT_LT(error(expected, y.values()), tolerance<TypeParam>(8 + static_cast<double>(cols) / 16));
+      EXPECT_TRUE(y.gaps_untouched());
+    }
+  });
+}
+
+TYPED_TEST(RmsNorm, BackwardEqualsReferenceAndAccumulates) {
+  on_each_target([] {
+    for (const std::int64_t cols : {5, 7, 33, 256}) {
+      const Values x = rounded<TypeParam>(normals(5 * cols, 2));
+      const Values upstream = rounded<TypeParam>(normals(5 * cols, 3));
+      const Values old = rounded<TypeParam>(normals(5 * cols, 4));
+      Stored<TypeParam> y(5, cols);
+      std::vector<float> rstd(5);
+      kernels::rmsnorm_forward<TypeParam>({}, Stored<TypeParam>(x, cols), eps, y, rstd);
+      Stored<TypeParam> plain(5, cols);
+      Stored<TypeParam> summed(old, cols);
+      const Stored<TypeParam> dy(upstream, cols);
+
+      kernels::rmsnorm_backward<TypeParam>({}, y, rstd, dy, plain, false);
+      kernels::rmsnorm_backward<TypeParam>({}, y, rstd, dy, summed, true);
+
+      const auto n = static_cast<std::size_t>(cols);
+      Values expected = reference::rmsnorm_gradient(x, upstream, n, static_cast<double>(eps));
+      // A bf16 y enters as rounded: one more half unit, times |y| mean(dy y) / r, a few times the result.
+      EXPECT_LT(error(expected, plain.values()), 4 * tolerance<TypeParam>(16));
+      for (std::size_t i = 0; i < old.size(); ++i) {
+        expected[i] += old[i];
+      }
+      EXPECT_LT(error(expected, summed.values()), 4 * tolerance<TypeParam>(16));
+    }
+  });
+}
+
+TYPED_TEST(RmsNorm, WorksInPlaceAndOnAnyNumberOfThreads) {
+  const Values x = normals(300 * 77, 5);
+  const auto run = [&] {
+    Stored<TypeParam> y(x, 77);
+    std::vector<float> rstd(300);
+    kernels::rmsnorm_forward<TypeParam>({}, y, eps, y, rstd);
+    Stored<TypeParam> dy(normals(300 * 77, 6), 77);
+    kernels::rmsnorm_backward<TypeParam>({}, y, rstd, dy, dy, false);
+    return dy.bytes();
+  };
+
+  EXPECT_TRUE(same_on_all_threads(run));
+}
+
+TEST(RmsNormReference, GradientEqualsFiniteDifferences) {
+  const Values x = normals(3 * 5, 7);
+  const Values upstream = normals(3 * 5, 8);
+  const auto loss = [&](const Values& at) { return dot(upstream, reference::rmsnorm(at, 5, 1e-6)); };
+
+  EXPECT_LT(finite_difference_error(loss, x, reference::rmsnorm_gradient(x, upstream, 5, 1e-6)), 1e-8);
+}
+
+}  // namespace
+}  // namespace hrm::test
