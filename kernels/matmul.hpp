@@ -55,7 +55,8 @@ void linear_backward_input(Stream, Matrix<const T> dy, const LinearWeights<T>& w
 template <class T>
 void linear_backward_weight(Stream, Matrix<const T> dy, Matrix<const T> x, Matrix<float> dw, bool accumulate);
 
-/// Makes every primitive for products of `rows` rows with a weight [out, in] so that none is made in a step.
+/// Makes every primitive for products of `rows` rows with a weight [out, in] so that none is made in a step. What is not
+/// prepared is made when first used: other row counts, logits in wider buffers, weight gradients whose x or dw is a view.
 template <class T>
 void prepare_linear(std::int64_t rows, std::int64_t out, std::int64_t in, bool backward = true);
 

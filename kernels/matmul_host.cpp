@@ -73,7 +73,14 @@ struct PackedWeight {
 };
 
 ProductSpec product_spec(const PackedPlan& plan, Scalar out, std::int64_t m, std::int64_t n, bool accumulate) {
-  return {.m = m, .n = n, .k = plan.k, .in = plan.scalar, .out = out, .b_packed = true, .accumulate = accumulate};
+  return {.m = m,
+          .n = n,
+          .k = plan.k,
+          .in = plan.scalar,
+          .out = out,
+          .b_packed = true,
+          .accumulate = accumulate,
+          .c_stride = n};
 }
 
 void require_products(const PackedPlan& plan, const Tiles& tiles, Scalar out, bool accumulate) {
@@ -129,57 +136,77 @@ void multiply(Matrix<const T> x, const PackedWeight& w, Matrix<C> y, bool accumu
   }
 }
 
-ProductSpec gradient_spec(Scalar in, const Tile& tile, std::int64_t k, bool accumulate) {
-  return {.m = tile.rows, .n = tile.cols, .k = k, .in = in, .a_transposed = true, .accumulate = accumulate};
-}
+/// A weight gradient seen by the library: dy is copied densely per tile, x and dw stay where they are (measured: 5 to
+/// 15 % faster than dense copies of all three). Only converted values of x need a copy.
+struct GradientPlan {
+  Scalar in;
+  Tiles tiles;
+  std::int64_t rows;
+  std::int64_t x_stride;  ///< 0: x is copied
+  std::int64_t dw_stride;
+
+  ProductSpec spec(std::int64_t m, std::int64_t n, std::int64_t k, bool accumulate) const {
+    return {.m = m,
+            .n = n,
+            .k = k,
+            .in = in,
+            .a_transposed = true,
+            .accumulate = accumulate,
+            .b_stride = x_stride > 0 ? x_stride : n,
+            .c_stride = dw_stride};
+  }
+};
 
 /// The first chunk of rows adds to dw when `accumulate`; later ones always add.
-void require_gradients(Scalar in, const Tiles& tiles, std::int64_t rows, bool accumulate) {
+void require_gradients(const GradientPlan& plan, bool accumulate) {
   MatmulEngine& engine = MatmulEngine::instance();
-  for (const std::int64_t m : tiles.row_extents()) {
-    for (const std::int64_t n : tiles.col_extents()) {
+  for (const std::int64_t m : plan.tiles.row_extents()) {
+    for (const std::int64_t n : plan.tiles.col_extents()) {
       if (m == 0 || n == 0) {
         continue;
       }
-      engine.require(gradient_spec(in, {0, 0, m, n}, std::min(rows, gradient_chunk), accumulate));
-      if (rows >= 2 * gradient_chunk) {
-        engine.require(gradient_spec(in, {0, 0, m, n}, gradient_chunk, true));
+      engine.require(plan.spec(m, n, std::min(plan.rows, gradient_chunk), accumulate));
+      if (plan.rows >= 2 * gradient_chunk) {
+        engine.require(plan.spec(m, n, gradient_chunk, true));
       }
-      if (rows > gradient_chunk && rows % gradient_chunk > 0) {
-        engine.require(gradient_spec(in, {0, 0, m, n}, rows % gradient_chunk, true));
+      if (plan.rows > gradient_chunk && plan.rows % gradient_chunk > 0) {
+        engine.require(plan.spec(m, n, plan.rows % gradient_chunk, true));
       }
     }
   }
+  const auto chunk = static_cast<std::size_t>(gradient_chunk) * bytes_of(plan.in);
+  engine.reserve({.a = chunk * static_cast<std::size_t>(plan.tiles.tile_rows),
+                  .b = plan.x_stride > 0 ? 0 : chunk * static_cast<std::size_t>(plan.tiles.tile_cols),
+                  .c = 0});
 }
 
-CopyBytes gradient_copies(Scalar in, const Tiles& tiles) {
-  const auto rows = static_cast<std::size_t>(tiles.tile_rows);
-  const auto cols = static_cast<std::size_t>(tiles.tile_cols);
-  const std::size_t chunk = gradient_chunk * bytes_of(in);
-  return {.a = chunk * rows, .b = chunk * cols, .c = rows * cols * sizeof(float)};
+/// One tile of dw, chunk after chunk of rows, so that the sums do not depend on who computes them.
+template <class L, class T>
+bool gradient_tile(const GradientPlan& plan, const Tile& t, const Workplace& at, Matrix<const T> dy, Matrix<const T> x,
+                   Matrix<float> dw, bool accumulate) {
+  bool good = true;
+  for (std::int64_t row = 0; row < plan.rows; row += gradient_chunk) {
+    const std::int64_t k = std::min(gradient_chunk, plan.rows - row);
+    const L* a = dense_operand<L>(dy.slice(row, k).columns(t.row, t.rows), at.a);
+    const Matrix<const T> x_part = x.slice(row, k).columns(t.col, t.cols);
+    const void* b = plan.x_stride > 0 ? static_cast<const void*>(x_part.data) : dense_operand<L>(x_part, at.b);
+    good = MatmulEngine::instance().run(plan.spec(t.rows, t.cols, k, accumulate || row > 0), at, a, b,
+                                        dw.row(t.row) + t.col) &&
+           good;
+  }
+  return good;
 }
 
-/// dw (+)= dyᵀ x, chunk after chunk of rows, so that the sums do not depend on who computes them.
+/// dw (+)= dyᵀ x.
 template <class L, class T>
 void gradient_as(Matrix<const T> dy, Matrix<const T> x, Matrix<float> dw, bool accumulate) {
-  const Tiles tiles = gradient_tiles(dw.rows, dw.cols);
-  const Scalar in = scalar_of<L>;
+  const GradientPlan plan{scalar_of<L>, gradient_tiles(dw.rows, dw.cols), x.rows, std::is_same_v<L, T> ? x.stride : 0,
+                          dw.stride};
   MatmulEngine& engine = MatmulEngine::instance();
   const auto lock = engine.lock();
-  require_gradients(in, tiles, x.rows, accumulate);
-  engine.reserve(gradient_copies(in, tiles));
-
-  engine.for_each_tile(tiles, [&](const Tile& t, const Workplace& at) {
-    const ResultTile<float, float> c(dw.slice(t.row, t.rows).columns(t.col, t.cols), at.c, accumulate);
-    bool good = true;
-    for (std::int64_t row = 0; row < x.rows; row += gradient_chunk) {
-      const std::int64_t k = std::min(gradient_chunk, x.rows - row);
-      const L* a = dense_operand<L>(dy.slice(row, k).columns(t.row, t.rows), at.a);
-      const L* b = dense_operand<L>(x.slice(row, k).columns(t.col, t.cols), at.b);
-      good = engine.run(gradient_spec(in, t, k, accumulate || row > 0), at, a, b, c.data()) && good;
-    }
-    c.finish();
-    return good;
+  require_gradients(plan, accumulate);
+  engine.for_each_tile(plan.tiles, [&](const Tile& t, const Workplace& at) {
+    return gradient_tile<L>(plan, t, at, dy, x, dw, accumulate);
   });
 }
 
@@ -189,7 +216,7 @@ void set_zero(Matrix<float> matrix) {
   }
 }
 
-/// Primitives and memory of y = x B for `rows` rows, whatever the strides; float32 results (logits) must be dense.
+/// Primitives and memory of y = x B for `rows` rows, whatever the strides of x and y; logits dense.
 template <class T>
 void prepare_product(const PackedPlan& plan, std::int64_t rows, bool logits) {
   MatmulEngine& engine = MatmulEngine::instance();
@@ -300,13 +327,12 @@ void prepare_linear(std::int64_t rows, std::int64_t out, std::int64_t in, bool b
   const Scalar scalar = library_scalar<T>();
   const PackedPlan forward_plan(scalar, in, out);
   const PackedPlan backward_plan(scalar, out, in);
-  const Tiles gradient_plan = gradient_tiles(out, in);
   prepare_product<T>(forward_plan, rows, true);
   if (backward) {
     prepare_product<T>(backward_plan, rows, false);
-    require_gradients(scalar, gradient_plan, rows, false);
-    require_gradients(scalar, gradient_plan, rows, true);
-    engine.reserve(gradient_copies(scalar, gradient_plan));
+    const GradientPlan gradient{scalar, gradient_tiles(out, in), rows, scalar == scalar_of<T> ? in : 0, in};
+    require_gradients(gradient, false);
+    require_gradients(gradient, true);
   }
 }
 

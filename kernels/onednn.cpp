@@ -22,12 +22,12 @@ dnnl::memory::data_type data_type(Scalar scalar) {
   return scalar == Scalar::bf16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32;
 }
 
-dnnl::memory::desc row_major(Scalar scalar, std::int64_t rows, std::int64_t cols) {
-  return {{rows, cols}, data_type(scalar), dnnl::memory::format_tag::ab};
+dnnl::memory::desc row_major(Scalar scalar, std::int64_t rows, std::int64_t cols, std::int64_t stride) {
+  return {{rows, cols}, data_type(scalar), dnnl::memory::dims{stride, 1}};
 }
 
 dnnl::memory::desc column_major(Scalar scalar, std::int64_t rows, std::int64_t cols) {
-  return {{rows, cols}, data_type(scalar), dnnl::memory::format_tag::ba};
+  return {{rows, cols}, data_type(scalar), dnnl::memory::dims{1, rows}};
 }
 
 dnnl::matmul::primitive_desc describe(const dnnl::memory::desc& a, const dnnl::memory::desc& b,
@@ -47,9 +47,10 @@ dnnl::matmul::primitive_desc describe(const dnnl::memory::desc& a, const dnnl::m
 }
 
 dnnl::matmul::primitive_desc describe(const ProductSpec& spec) {
-  const auto a = spec.a_transposed ? column_major(spec.in, spec.m, spec.k) : row_major(spec.in, spec.m, spec.k);
-  const auto b = spec.b_packed ? PackedLayout(spec.in, spec.k, spec.n).desc() : row_major(spec.in, spec.k, spec.n);
-  return describe(a, b, row_major(spec.out, spec.m, spec.n), spec.accumulate);
+  const auto a = spec.a_transposed ? column_major(spec.in, spec.m, spec.k) : row_major(spec.in, spec.m, spec.k, spec.k);
+  const auto b =
+      spec.b_packed ? PackedLayout(spec.in, spec.k, spec.n).desc() : row_major(spec.in, spec.k, spec.n, spec.b_stride);
+  return describe(a, b, row_major(spec.out, spec.m, spec.n, spec.c_stride), spec.accumulate);
 }
 
 /// What places an element of a blocked layout: outer strides, inner block sizes and the dimensions they cut.
@@ -129,7 +130,7 @@ PackedLayout::PackedLayout(Scalar scalar, std::int64_t k, std::int64_t n) {
   const Sequential guard;
   constexpr std::int64_t any_m = 256;
   const dnnl::memory::desc b({k, n}, data_type(scalar), dnnl::memory::format_tag::any);
-  desc_ = describe(row_major(scalar, any_m, k), b, row_major(scalar, any_m, n), false).weights_desc();
+  desc_ = describe(row_major(scalar, any_m, k, k), b, row_major(scalar, any_m, n, n), false).weights_desc();
 }
 
 bool PackedLayout::contains(const PackedLayout& slab) const {

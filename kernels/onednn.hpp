@@ -28,17 +28,18 @@ std::string instruction_set();
 /// True where that instruction set multiplies bf16 natively (AVX512_BF16, AMX).
 bool has_bf16();
 
-/// C (m, n) = A (m, k) B (k, n), plus C before rounding when `accumulate`. All dense: A row-major, or stored as (k, m)
-/// when `a_transposed`; B row-major or, when `b_packed`, as PackedLayout; C row-major. Sums are float32.
+/// C (m, n) = A (m, k) B (k, n), plus C before rounding when `accumulate`. Sums are float32.
 struct ProductSpec {
   std::int64_t m = 0;
   std::int64_t n = 0;
   std::int64_t k = 0;
   Scalar in = Scalar::f32;
   Scalar out = Scalar::f32;
-  bool a_transposed = false;
-  bool b_packed = false;
+  bool a_transposed = false;  ///< A is stored dense as (k, m), else dense as (m, k)
+  bool b_packed = false;      ///< B is stored as PackedLayout, else row-major with b_stride
   bool accumulate = false;
+  std::int64_t b_stride = 0;
+  std::int64_t c_stride = 0;  ///< of C, row-major
   auto operator<=>(const ProductSpec&) const = default;
 };
 
