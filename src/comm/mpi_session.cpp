@@ -3,10 +3,13 @@
 #include <mpi.h>
 
 #include <array>
+#include <chrono>
 #include <cstdlib>
 #include <exception>
+#include <thread>
 
 #include "base/error.hpp"
+#include "base/timer.hpp"
 #include "comm/mpi_check.hpp"
 #include "comm/mpi_communicator.hpp"
 
@@ -22,13 +25,27 @@ MpiSession::MpiSession() : exceptions_at_start_(std::uncaught_exceptions()) {
   mpi_check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   MPI_Comm all = MPI_COMM_WORLD;
   world_ = mpi_communicator(&all);
+  failures_ = mpi_communicator(&all);
 }
 
 MpiSession::~MpiSession() {
+  failures_.reset();
   world_.reset();
   if (std::uncaught_exceptions() <= exceptions_at_start_) {
     MPI_Finalize();
   }
+}
+
+bool MpiSession::all_failed(double seconds) {
+  MPI_Request request = MPI_REQUEST_NULL;
+  mpi_check(MPI_Ibarrier(*static_cast<MPI_Comm*>(failures_->native()), &request), "MPI_Ibarrier");
+  int arrived = 0;
+  const Timer timer;
+  while (arrived == 0 && timer.seconds() < seconds) {
+    mpi_check(MPI_Test(&request, &arrived, MPI_STATUS_IGNORE), "MPI_Test");
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return arrived != 0;
 }
 
 void MpiSession::abort(int code) {
@@ -48,6 +65,16 @@ std::string mpi_library() {
     name.erase(version + 1, 1);
   }
   return name;
+}
+
+std::string mpi_headers() {
+#if defined(OMPI_MAJOR_VERSION)
+  return fmt::format("Open MPI {}.{}.{}", OMPI_MAJOR_VERSION, OMPI_MINOR_VERSION, OMPI_RELEASE_VERSION);
+#elif defined(MPICH_VERSION)
+  return "MPICH " MPICH_VERSION;
+#else
+  return fmt::format("MPI {}.{}", MPI_VERSION, MPI_SUBVERSION);
+#endif
 }
 
 }  // namespace hrm::comm

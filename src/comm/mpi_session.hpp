@@ -17,15 +17,20 @@ class MpiSession {
   MpiSession& operator=(const MpiSession&) = delete;
 
   Communicator& world() { return *world_; }
+  /// For a rank whose work failed: true if every rank says so within `seconds`, so that all can end on their own; false
+  /// if the others go on or hang. Independent of whatever the world communicator is in the middle of.
+  bool all_failed(double seconds);
   /// Ends all ranks with `code` (MPI_Abort); used by main when not all ranks fail together.
   [[noreturn]] void abort(int code);
 
  private:
   int exceptions_at_start_;
+  std::unique_ptr<Communicator> failures_;  ///< a group of its own for all_failed
   std::unique_ptr<Communicator> world_;
 };
 
-/// "Open MPI 4.1.4".
+/// "Open MPI 4.1.4": the library that runs, and the one whose headers this program was built with.
 std::string mpi_library();
+std::string mpi_headers();
 
 }  // namespace hrm::comm

@@ -14,6 +14,7 @@
 #include "comm/gradient_tree.hpp"
 #include "comm/mpi_communicator.hpp"
 #include "comm/mpi_session.hpp"
+#include "comm/shared_array.hpp"
 
 namespace {
 
@@ -149,6 +150,22 @@ void check_node_group(Communicator& group) {
   expect(ones[0] == group.size(), "all ranks of one host are one node group");
 }
 
+void check_shared_array(Communicator& group) {
+  const auto node = group.node_group();
+  SharedArray<std::uint32_t> array(*node, 1000);
+  const bool zero = std::all_of(array.values().begin(), array.values().end(), [](auto x) { return x == 0; });
+  array.publish();
+
+  if (node->rank() == 0) {
+    std::fill(array.writable().begin(), array.writable().end(), 7U);
+  }
+  array.publish();
+
+  const auto values = array.values();
+  expect(zero, "a shared array begins with zeros");
+  expect(std::all_of(values.begin(), values.end(), [](auto x) { return x == 7; }), "all ranks see a shared array");
+}
+
 float gradient(std::int64_t pack, std::int64_t i) {
   const RandomStream random(3, RandomPurpose::demo, static_cast<std::uint32_t>(pack));
   const auto at = static_cast<std::uint64_t>(i);
@@ -196,6 +213,7 @@ void check_group(Communicator& group) {
   check_all_gather(group);
   check_agreement(group);
   check_node_group(group);
+  check_shared_array(group);
 }
 
 }  // namespace
