@@ -1,0 +1,95 @@
+// hrm train
+#include <cstdio>
+#include <string>
+
+#include "app/commands.hpp"
+#include "app/options.hpp"
+#include "app/threads.hpp"
+#include "base/error.hpp"
+#include "base/log.hpp"
+#include "config/fields.hpp"
+#include "train/run.hpp"
+
+namespace hrm::app {
+namespace {
+
+using train::RunOptions;
+
+constexpr const char* usage_text =
+    "hrm train --config FILE [--set section.key=value …] [--resume auto|latest|FILE]\n"
+    "Trains a model; run it under mpirun or srun for several ranks. Every key of --config and --set is listed by\n"
+    "hrm train --keys; exit code 75 means: stopped on request, run me again with --resume auto.";
+
+po::options_description options_of_train() {
+  po::options_description options("options");
+  add_config_options(options);
+  auto add = options.add_options();
+  add("resume", po::value<std::string>()->value_name("auto|latest|FILE"),
+      "go on from a checkpoint: auto starts a new run where there is none");
+  add("init-from", po::value<std::string>()->value_name("FILE"), "a new run that starts from a checkpoint's weights");
+  add("weights", po::value<std::string>()->default_value("ema")->value_name("ema|raw"),
+      "which of them --init-from takes");
+  add("stop-after", po::value<std::int64_t>()->default_value(0)->value_name("STEP"),
+      "save and stop with 75 after this step");
+  add("print-config", "print the resolved configuration with the origin of every value and exit");
+  add("keys", "list every configuration key with its default, range and meaning and exit");
+  return options;
+}
+
+RunOptions run_options(const po::variables_map& values) {
+  RunOptions options;
+  if (values.count("resume") > 0) {
+    const auto how = values["resume"].as<std::string>();
+    options.resume = how == "auto"     ? RunOptions::Resume::automatic
+                     : how == "latest" ? RunOptions::Resume::latest
+                                       : RunOptions::Resume::file;
+    options.resume_file = options.resume == RunOptions::Resume::file ? how : "";
+  }
+  if (values.count("init-from") > 0) {
+    options.init_from = values["init-from"].as<std::string>();
+  }
+  const auto weights = values["weights"].as<std::string>();
+  if (weights != "ema" && weights != "raw") {
+    fail(ExitCode::usage, "--weights {}: give ema or raw", weights);
+  }
+  options.init_from_average = weights == "ema";
+  options.stop_after = values["stop-after"].as<std::int64_t>();
+  if (options.stop_after < 0) {
+    fail(ExitCode::usage, "--stop-after {}: give a step number above 0", options.stop_after);
+  }
+  if (!options.init_from.empty() && options.resume == RunOptions::Resume::file) {
+    fail(ExitCode::usage, "--init-from starts a new run, --resume FILE goes on with one: give one of them");
+  }
+  return options;
+}
+
+void print_text(const std::string& text) {
+  if (log::rank() == 0) {
+    std::fputs(text.c_str(), stdout);
+  }
+}
+
+}  // namespace
+
+int run_train(Arguments args, comm::Communicator& world) {
+  const auto values = parse_options(args, usage_text, options_of_train());
+  if (!values) {
+    return 0;
+  }
+  if (values->count("keys") > 0) {
+    print_text(config::describe_fields());
+    return 0;
+  }
+  const RunOptions options = run_options(*values);
+  const config::Resolved resolved = resolve_config(world, *values);
+  if (values->count("print-config") > 0) {
+    if (log::rank() == 0) {
+      print_text(config::print(resolved));
+    }
+    return 0;
+  }
+  set_threads(world, resolved.config.device.threads);
+  return static_cast<int>(train::train(world, resolved.config, options));
+}
+
+}  // namespace hrm::app

@@ -1,0 +1,78 @@
+#pragma once
+// The run folder of a training run: lock, checkpoints, metrics and status. Rank 0 writes lock, metrics and status;
+// every rank writes its part of a checkpoint.
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/timer.hpp"
+#include "comm/communicator.hpp"
+#include "io/checkpoint_reader.hpp"
+#include "io/checkpoint_writer.hpp"
+#include "io/metrics.hpp"
+#include "io/run_lock.hpp"
+#include "io/status.hpp"
+#include "train/run_options.hpp"
+#include "train/train_state.hpp"
+
+namespace hrm::train {
+
+class RunFolder {
+ public:
+  /// Collective: makes the folder, takes the lock (73 naming the holder), settles the run_id, writes status "starting".
+  RunFolder(comm::Communicator& group, const config::RunConfig& config);
+  ~RunFolder();
+
+  /// Collective: the checkpoint to go on from; nothing for a new run. Applies the rules of --resume (66, 73); for a new
+  /// run a journal that lies there is set aside.
+  std::optional<io::CheckpointReader> start_point(const RunOptions& options);
+
+  /// Collective: opens the journal. `resumed` appends the cut after `state.step`.
+  void open_metrics(const RunFacts& facts, const TrainState& state, bool resumed);
+
+  /// Rank 0 acts, other ranks return at once.
+  void event(std::int64_t step, const std::string& kind, const std::string& text);
+  void append(const nlohmann::json& row);
+  void publish_metrics(bool now);
+  void status(const std::string& state, std::optional<int> exit_code, const TrainState& progress, double seconds_left,
+              const std::string& reason);
+
+  /// Collective: a committed, synced checkpoint; old ones are deleted by keep_last and keep_every.
+  std::filesystem::path save(io::CheckpointMeta meta, const std::vector<io::TensorPart>& parts);
+  std::uint64_t state_digest() const { return writer_->state_digest(); }
+
+  /// 73 unless (keep_last + 2) checkpoints of this size fit. Collective.
+  void require_room(const std::vector<io::TensorPart>& parts);
+
+  const std::string& run_id() const { return run_id_; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  bool writes() const { return group_.rank() == 0; }
+  void set_journal_aside();
+  [[noreturn]] void refuse_new_run(const std::filesystem::path& newest) const;
+  nlohmann::json job_row() const;
+
+  comm::Communicator& group_;
+  config::RunConfig config_;
+  std::filesystem::path path_;
+  std::filesystem::path metrics_path_;
+  std::string run_id_;
+  std::string set_aside_;  ///< where an older journal went, for the first event
+  std::optional<io::RunLock> lock_;
+  std::unique_ptr<io::CheckpointWriter> writer_;
+  std::optional<io::MetricsJournal> journal_;
+  nlohmann::json job_;
+  std::string last_checkpoint_;
+  std::filesystem::path resumed_from_;
+  Timer since_status_;
+};
+
+/// Job id of the batch system (SLURM_JOB_ID, PBS_JOBID, LSB_JOBID), empty outside one.
+std::string batch_job_id();
+
+}  // namespace hrm::train

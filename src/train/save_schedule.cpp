@@ -1,0 +1,50 @@
+#include "train/save_schedule.hpp"
+
+#include <charconv>
+#include <cmath>
+
+#include "base/error.hpp"
+
+namespace hrm::train {
+namespace {
+
+constexpr double mean_seconds_between_failures = 86400;
+constexpr double first_guess_of_cost = 5;  // seconds; until a save has been measured
+
+double parse_minutes(const std::string& text) {
+  if (text == "auto") {
+    return 0;
+  }
+  double minutes = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), minutes);
+  if (error != std::errc() || end != text.data() + text.size() || !(minutes > 0)) {
+    fail(ExitCode::bad_config, "checkpoint.interval_minutes = {}: give a number of minutes above 0, or auto", text);
+  }
+  return minutes;
+}
+
+}  // namespace
+
+SaveSchedule::SaveSchedule(const config::CheckpointConfig& config)
+    : interval_steps_(config.interval_steps),
+      fixed_seconds_(60 * parse_minutes(config.interval_minutes)),
+      cost_seconds_(first_guess_of_cost) {}
+
+bool SaveSchedule::due_by_steps(std::int64_t step) const {
+  return interval_steps_ > 0 && step % interval_steps_ == 0;
+}
+
+bool SaveSchedule::due_by_time() const {
+  return since_save_.seconds() >= interval_seconds();
+}
+
+double SaveSchedule::interval_seconds() const {
+  return fixed_seconds_ > 0 ? fixed_seconds_ : std::sqrt(2 * cost_seconds_ * mean_seconds_between_failures);
+}
+
+void SaveSchedule::saved(double seconds) {
+  cost_seconds_ = seconds;
+  since_save_.restart();
+}
+
+}  // namespace hrm::train
