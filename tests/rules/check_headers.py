@@ -19,7 +19,7 @@ def main():
             continue
         # A room of headers only has no command of its own: the top room sees every library.
         arguments = by_room.get(room) or by_room["app"]
-        jobs[name.as_posix()] = [*arguments, "-fsyntax-only", "-Wno-pragma-once-outside-header", "-x", "c++", str(root / name)]
+        jobs[name.as_posix()] = ([*arguments, "-fsyntax-only", "-x", "c++", "-"], f'#include "{root / name}"\n')
     failed = run_all(jobs)
     for name, output in failed:
         print(f"{name} does not compile alone:\n{output}")

@@ -25,9 +25,10 @@ def read_commands(build, root):
 
 
 def run_all(jobs):
-    """jobs: {label: argument list}. Returns [(label, output)] of those that failed."""
+    """jobs: {label: (argument list, text for standard input)}. Returns [(label, output)] of those that failed."""
     def one(job):
-        result = subprocess.run(job[1], capture_output=True, text=True)
-        return job[0], result.returncode, result.stdout + result.stderr
+        label, (arguments, text) = job
+        result = subprocess.run(arguments, input=text, capture_output=True, text=True)
+        return label, result.returncode, result.stdout + result.stderr
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         return [(label, output) for label, code, output in pool.map(one, jobs.items()) if code != 0]
