@@ -68,6 +68,8 @@ std::string read_text(const std::filesystem::path& path);
 
 /// "2025-01-31T12:00:00Z", now.
 std::string utc_now();
+/// The same, `seconds` from now.
+std::string utc_after(double seconds);
 
 std::string host_name();
 

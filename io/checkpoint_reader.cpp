@@ -1,0 +1,113 @@
+#include "io/checkpoint_reader.hpp"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "base/error.hpp"
+#include "io/checkpoint_file.hpp"
+#include "io/disk.hpp"
+#include "io/integrity.hpp"
+#include "io/user_block.hpp"
+
+namespace hrm::io {
+
+struct CheckpointReader::State {
+  std::filesystem::path path;
+  CheckpointMeta meta;
+  std::vector<TensorInfo> tensors;    // sorted by path
+  std::vector<std::int64_t> offsets;  // [tensors] where the data start in the file
+  RawFile file;
+
+  void read_contents();
+  const TensorInfo* find(const std::string& name) const;
+};
+
+void CheckpointReader::State::read_contents() {
+  const h5::File h5_file = h5::File::open(path);
+  meta = read_meta(h5_file);
+  DatasetDigests digests = read_integrity(h5_file);
+  for (const std::string& name : h5_file.dataset_paths()) {
+    if (!is_tensor_path(name)) {
+      continue;
+    }
+    const h5::Dataset dataset = h5_file.open_dataset(name);
+    if (dataset.type() != h5::Type::float32) {
+      fail(ExitCode::bad_data, "{}: {} is {}, expected float32; write the file anew", path.string(), name,
+           h5::name(dataset.type()));
+    }
+    const std::int64_t step = dataset.has_attribute("step") ? dataset.int64_attribute("step") : -1;
+    tensors.push_back({name, dataset.shape(), step, digests[name]});
+    offsets.push_back(dataset.offset());
+  }
+  file = RawFile(path, RawFile::Mode::read);
+}
+
+const TensorInfo* CheckpointReader::State::find(const std::string& name) const {
+  const auto found = std::ranges::lower_bound(tensors, name, {}, &TensorInfo::path);
+  return found != tensors.end() && found->path == name ? &*found : nullptr;
+}
+
+CheckpointReader::CheckpointReader(comm::Communicator& group, const std::filesystem::path& file)
+    : state_(std::make_unique<State>()) {
+  state_->path = file;
+  verify_user_block(group, file);
+  comm::together(group, [&] { state_->read_contents(); });
+}
+
+CheckpointReader::~CheckpointReader() = default;
+CheckpointReader::CheckpointReader(CheckpointReader&&) noexcept = default;
+CheckpointReader& CheckpointReader::operator=(CheckpointReader&&) noexcept = default;
+
+const std::filesystem::path& CheckpointReader::path() const {
+  return state_->path;
+}
+const CheckpointMeta& CheckpointReader::meta() const {
+  return state_->meta;
+}
+const std::vector<TensorInfo>& CheckpointReader::tensors() const {
+  return state_->tensors;
+}
+const TensorInfo* CheckpointReader::find(const std::string& path) const {
+  return state_->find(path);
+}
+
+void CheckpointReader::read(const std::string& path, std::int64_t first, std::span<float> destination) const {
+  const TensorInfo* tensor = state_->find(path);
+  const auto count = static_cast<std::int64_t>(destination.size());
+  if (tensor == nullptr) {
+    fail(ExitCode::bad_data, "{}: holds no {}; it is a checkpoint of another model or optimizer", state_->path.string(),
+         path);
+  }
+  if (first < 0 || first + count > tensor->count()) {
+    fail(ExitCode::bad_data, "{}: {} has {} elements, {} from {} were asked for; it is a checkpoint of another model",
+         state_->path.string(), path, tensor->count(), count, first);
+  }
+  const std::int64_t start = state_->offsets[static_cast<std::size_t>(tensor - state_->tensors.data())];
+  state_->file.read_at(start + first * static_cast<std::int64_t>(sizeof(float)), std::as_writable_bytes(destination));
+}
+
+NewestGood newest_good(comm::Communicator& group, const std::filesystem::path& folder) {
+  std::string names;  // as one rank sees the folder, so that all try the same files
+  if (group.rank() == 0) {
+    for (const CheckpointFile& file : list_checkpoints(folder)) {
+      names += file.path.filename().string() + '\n';
+    }
+  }
+  names = comm::broadcast_text(group, names);
+  NewestGood result;
+  for (std::size_t at = 0; at < names.size() && !result.checkpoint; at = names.find('\n', at) + 1) {
+    const std::filesystem::path path = folder / names.substr(at, names.find('\n', at) - at);
+    try {
+      result.checkpoint.emplace(group, path);  // fails on all ranks or on none
+    } catch (const InputError& error) {
+      if (error.code() == ExitCode::lost_peer) {
+        throw;
+      }
+      result.bad.emplace_back(error.what());
+    }
+  }
+  return result;
+}
+
+}  // namespace hrm::io

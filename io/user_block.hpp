@@ -1,0 +1,36 @@
+#pragma once
+// The 512-byte block in front of every HDF5 file of this program: magic `HRMDIGST`, then uint64: 8 version (1), 16 file
+// length including the block, 24 digest of all bytes behind the block (little-endian words, the last padded with
+// zeros), 32 digest of bytes 0-31; bytes 40 to 511 are zero. It is checked before HDF5, which can crash on damage,
+// opens the file.
+#include <cstdint>
+#include <filesystem>
+
+#include "comm/communicator.hpp"
+
+namespace hrm::io {
+
+inline constexpr std::int64_t user_block_bytes = 512;
+
+struct UserBlock {
+  std::int64_t length = 0;
+  std::uint64_t digest = 0;
+};
+
+/// Reads the block and checks magic, version, its own digest, zeros and the file's length; the data are not read. 65
+/// with what differs, 66 where there is no file.
+UserBlock read_user_block(const std::filesystem::path& path);
+
+/// Digest of part `part` of `parts` of the bytes behind the block; the sum over parts is the file's digest.
+std::uint64_t file_digest_part(const std::filesystem::path& path, int part, int parts);
+
+/// Digests the closed file and writes its block, durably. Collective: ranks share the bytes, rank 0 writes.
+UserBlock write_user_block(comm::Communicator& group, const std::filesystem::path& path);
+
+/// Reads the block and checks the digest of all data. Collective: ranks share the bytes; a failure is thrown on all.
+UserBlock verify_user_block(comm::Communicator& group, const std::filesystem::path& path);
+
+/// The same by this process alone.
+UserBlock verify_user_block(const std::filesystem::path& path);
+
+}  // namespace hrm::io
