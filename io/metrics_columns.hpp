@@ -1,0 +1,24 @@
+#pragma once
+// From JSON rows to columns of one type each.
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "io/hdf5.hpp"
+
+namespace hrm::io {
+
+/// How a column is stored: reals with NaN and integers with 0 for what was not measured, digests as uint64 with 0, text
+/// with "".
+enum class ColumnKind { real, integer, digest, text };
+
+struct ColumnSpec {
+  const char* name;
+  ColumnKind kind;
+};
+
+/// Writes `rows` as GROUP/NAME.
+void write_column(h5::File& file, const std::string& group, const std::string& name, ColumnKind kind,
+                  const std::vector<const nlohmann::json*>& rows);
+
+}  // namespace hrm::io
