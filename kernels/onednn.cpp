@@ -73,6 +73,8 @@ Blocking blocking(const dnnl::memory::desc& desc) {
 #endif
 }
 
+/// Version 2 also zeroes the padding of a packed layout here, which is zero already: weights are packed before they are
+/// used, so workers only write zeros over zeros.
 bool set_handle(const dnnl::memory& memory, const void* data) {
   return dnnl_memory_set_data_handle(memory.get(), const_cast<void*>(data)) == dnnl_success;
 }

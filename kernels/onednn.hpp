@@ -18,6 +18,10 @@ enum class Scalar : std::uint8_t { f32, bf16 };
 template <class T>
 inline constexpr Scalar scalar_of = std::is_same_v<T, bf16> ? Scalar::bf16 : Scalar::f32;
 
+constexpr std::size_t bytes(Scalar scalar) {
+  return scalar == Scalar::bf16 ? sizeof(bf16) : sizeof(float);
+}
+
 /// The processor as the library sees it. Objects that outlive main() hold this reference, so that it outlives them.
 const dnnl::engine& engine();
 

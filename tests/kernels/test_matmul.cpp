@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <omp.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -360,6 +361,29 @@ TYPED_TEST(Matmul, WrongShapesAreOurBug) {
 TEST(MatmulLibrary, NamesItselfAndItsInstructions) {
   EXPECT_EQ(matmul_library().rfind("oneDNN ", 0), 0U);
   EXPECT_FALSE(instruction_set().empty());
+}
+
+/// Worst error of a forward product and a weight gradient in bf16.
+double worst_of_bf16() {
+  const Shape s{300, 130, 65};
+  const TestWeight<bf16> w(s);
+  const Framed<bf16> x(s.rows, s.in, 0, 1);
+  const Framed<bf16> y(s.rows, s.out, 0, 2);
+  const Framed<float> dw(s.out, s.in, 0, 3);
+  linear_forward<bf16>({}, x, w.linear, y);
+  const double forward = worst(y.read(), test::reference_forward(x.read(), w.rounded.read()));
+  linear_backward_weight<bf16>({}, y, x, dw, false);
+  return std::max(forward, worst(dw.read(), test::reference_backward_weight(y.read(), x.read())));
+}
+
+// The library reads its limit once, so a new process is needed: a death test in "threadsafe" style is one.
+TEST(MatmulLibraryDeathTest, WithoutBf16InstructionsBf16ProductsAreEmulated) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  for (const char* isa : {"AVX2", "AVX512_CORE"}) {
+    setenv("ONEDNN_MAX_CPU_ISA", isa, 1);
+    EXPECT_EXIT(std::exit(!native_bf16() && worst_of_bf16() <= 1 ? 0 : 1), testing::ExitedWithCode(0), "") << isa;
+  }
+  unsetenv("ONEDNN_MAX_CPU_ISA");
 }
 
 TEST(MatmulLibrary, EmulationIsNotNative) {
