@@ -38,12 +38,6 @@ void print(std::string_view text) {
   }
 }
 
-void finish_output() {
-  if (std::fflush(stdout) != 0) {
-    fail(ExitCode::io_error, "standard output cannot be written; check where it is sent to");
-  }
-}
-
 text::BpeOptions bpe_options(const po::variables_map& values) {
   text::BpeOptions options;
   options.vocab_size = values["vocab-size"].as<std::int64_t>();
@@ -145,7 +139,6 @@ int run_encode(Arguments args) {
   } else {
     print(fmt::format("{}\n", fmt::join(tokenizer.encode(given_text(*values, "text"), specials), " ")));
   }
-  finish_output();
   return 0;
 }
 
@@ -210,7 +203,6 @@ int run_decode(Arguments args) {
   } else {
     print(tokenizer.decode(parse_ids(given_text(*values, "ids"), tokenizer), skip_special) + "\n");
   }
-  finish_output();
   return 0;
 }
 
@@ -229,7 +221,6 @@ int run_tokenizer(Arguments args) {
   }
   if (action == "--help" || action == "-h") {
     print(fmt::format("{}\n", kUsage));
-    finish_output();
     return 0;
   }
   fail(ExitCode::usage, "hrm tokenizer: {} is not an action; give train, encode or decode",
