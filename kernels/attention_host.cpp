@@ -26,7 +26,7 @@ namespace hrm::kernels {
 namespace {
 
 constexpr std::int64_t key_tile = 64;      // keys per tile
-constexpr std::int64_t query_block = 128;  // queries per forward unit, a multiple of every strip
+constexpr std::int64_t query_block = 256;  // queries per forward unit, a multiple of every strip
 constexpr std::int64_t widest_strip = 32;  // queries per strip: two vectors, at most 32 lanes
 constexpr std::int64_t decode_chunk = 64;  // cached keys per softmax step
 constexpr std::int64_t largest_head = 512;
@@ -40,6 +40,11 @@ constexpr std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
 /// Head size padded for register tiles and for vectors on every target.
 constexpr std::int64_t padded_head(std::int64_t head_dim) {
   return round_up(head_dim, 16);
+}
+
+/// Factor of q that gives scores in units of log 2.
+float score_scale(std::int64_t head_dim) {
+  return static_cast<float>(log2_e / std::sqrt(static_cast<double>(head_dim)));
 }
 
 /// One sequence of a pack.
@@ -113,35 +118,28 @@ std::int64_t strip_width() {
   return 2 * lanes();
 }
 
-/// to (rows, padded) float32 from rows of x; columns beyond cols become 0.
+/// to (rows, padded) float32 = scale * x; columns beyond x.cols become 0.
 template <class T>
-void pack_rows(Matrix<const T> x, float* to, std::int64_t padded) {
+void pack_rows(Matrix<const T> x, float scale, float* to, std::int64_t padded) {
   for (std::int64_t r = 0; r < x.rows; ++r) {
+    const T* in = x.row(r);
     float* out = to + r * padded;
-    for_lanes(x.cols, [&](std::int64_t i, auto count) { store(load(x.row(r) + i, count), out + i, Full{}); });
-    std::fill(out + x.cols, out + padded, 0.0F);
+    for_lanes(x.cols, [&](std::int64_t i, auto count) {
+      store(hn::Mul(load(in + i, count), constant(scale)), out + i, Full{});
+    });
+    std::fill(out + round_up(x.cols, lanes()), out + padded, 0.0F);
   }
 }
 
-/// to (cols, width) = scale * xᵀ; columns of `to` beyond x.rows become 0.
-void transpose_in(const float* x, std::int64_t rows, std::int64_t cols, std::int64_t stride, float scale, float* to,
-                  std::int64_t width) {
-  for (std::int64_t c = 0; c < cols; ++c) {
-    float* out = to + c * width;
-    for (std::int64_t r = 0; r < rows; ++r) {
-      out[r] = x[r * stride + c] * scale;
-    }
-    std::fill(out + rows, out + width, 0.0F);
-  }
-}
-
-/// rows of x = (from (cols, width) with every column r times scale[r])ᵀ.
+/// x = scale * from, (rows, padded) float32.
 template <class T>
-void transpose_out(const float* from, std::int64_t width, const float* scale, Matrix<T> x) {
+void unpack_rows(const float* from, std::int64_t padded, float scale, Matrix<T> x) {
   for (std::int64_t r = 0; r < x.rows; ++r) {
-    for (std::int64_t c = 0; c < x.cols; ++c) {
-      x.row(r)[c] = from_float<T>(from[c * width + r] * scale[r]);
-    }
+    const float* in = from + r * padded;
+    T* out = x.row(r);
+    for_lanes(x.cols, [&](std::int64_t i, auto count) {
+      store(hn::Mul(load(in + i, Full{}), constant(scale)), out + i, count);
+    });
   }
 }
 
@@ -235,22 +233,30 @@ template <class T>
 void open_strip(const ForwardTask<T>& task, std::int64_t query, std::int64_t count, float* rows, const Strip& strip) {
   const std::int64_t width = strip_width();
   const std::int64_t padded = padded_head(task.q.cols);
-  pack_rows(task.q.slice(query, count), rows, padded);
-  const double scale = log2_e / std::sqrt(static_cast<double>(task.q.cols));
-  transpose_in(rows, count, task.q.cols, padded, static_cast<float>(scale), strip.query, width);
+  pack_rows(task.q.slice(query, count), score_scale(task.q.cols), rows, padded);
+  std::fill_n(rows + count * padded, (width - count) * padded, 0.0F);
+  transpose(width, padded, rows, padded, strip.query, width);
   std::fill_n(strip.out, padded * width, 0.0F);
   std::fill_n(strip.maximum, width, minus_infinity);
   std::fill_n(strip.sum, width, 0.0F);
 }
 
 template <class T>
-void close_strip(const ForwardTask<T>& task, std::int64_t query, std::int64_t count, const Strip& strip) {
-  float inverse[widest_strip];
+void close_strip(const ForwardTask<T>& task, std::int64_t query, std::int64_t count, float* rows, const Strip& strip) {
+  const std::int64_t width = strip_width();
+  const std::int64_t padded = padded_head(task.q.cols);
+  for (std::int64_t c = 0; c < width; c += lanes()) {
+    const FloatVec inverse = hn::Div(constant(1.0F), load(strip.sum + c, Full{}));
+    for (std::int64_t r = 0; r < task.q.cols; ++r) {
+      float* out = strip.out + r * width + c;
+      store(hn::Mul(load(out, Full{}), inverse), out, Full{});
+    }
+  }
+  transpose(padded, width, strip.out, width, rows, padded);
+  unpack_rows(rows, padded, 1.0F, task.out.slice(query, count));
   for (std::int64_t i = 0; i < count; ++i) {
-    inverse[i] = 1.0F / strip.sum[i];
     task.lse[query + i] = strip.maximum[i] * static_cast<float>(ln_2) + std::log(strip.sum[i]);
   }
-  transpose_out(strip.out, strip_width(), inverse, task.out.slice(query, count));
 }
 
 /// Queries [first, first + count) of one head of one sequence.
@@ -270,8 +276,8 @@ void forward_block(const ForwardTask<T>& task, std::int64_t first, std::int64_t 
   }
   for (std::int64_t key = 0; key < task.seq.visible(first + count - 1); key += key_tile) {
     const std::int64_t loaded = std::min(key_tile, task.seq.length - key);
-    pack_rows(task.k.slice(key, loaded), keys, padded);
-    pack_rows(task.v.slice(key, loaded), values, padded);
+    pack_rows(task.k.slice(key, loaded), 1.0F, keys, padded);
+    pack_rows(task.v.slice(key, loaded), 1.0F, values, padded);
     for (std::int64_t i = 0; i < count; i += width) {
       const std::int64_t queries = std::min(width, count - i);
       const Crossing at = cross(task.seq, first + i, queries, key);
@@ -281,7 +287,7 @@ void forward_block(const ForwardTask<T>& task, std::int64_t first, std::int64_t 
     }
   }
   for (std::int64_t i = 0; i < count; i += width) {
-    close_strip(task, first + i, std::min(width, count - i), strips[i / width]);
+    close_strip(task, first + i, std::min(width, count - i), keys, strips[i / width]);
   }
 }
 
@@ -368,15 +374,15 @@ struct BackwardScratch {
   float* values;
   float* dkeys;  // not yet scaled by 1 / sqrt(d)
   float* dvalues;
-  float* query_rows;  // (width, padded head), as dout_rows
-  float* dout_rows;
-  float* query;    // (padded head, width) transposed and scaled by log2(e) / sqrt(d)
-  float* dout;     // (padded head, width) transposed
-  float* dquery;   // (padded head, width) transposed, not yet scaled
-  float* weights;  // (key_tile, width): scores, then softmax weights
-  float* dscores;  // (key_tile, width): gradients of weights, then of scores
-  float* lse;      // (width) in units of log 2
-  float* delta;    // (width) Σ_c dout out
+  float* query_rows;  // (width, padded head) scaled by log2(e) / sqrt(d)
+  float* dout_rows;   // (width, padded head)
+  float* query;       // (padded head, width) transposed and scaled by log2(e) / sqrt(d)
+  float* dout;        // (padded head, width) transposed
+  float* dquery;      // (padded head, width) transposed, not yet scaled
+  float* weights;     // (key_tile, width): scores, then softmax weights
+  float* dscores;     // (key_tile, width): gradients of weights, then of scores
+  float* lse;         // (width) in units of log 2
+  float* delta;       // (width) Σ_c dout out
 };
 
 /// weights = exp2(scores - lse) where visible, dscores = weights (dweights - delta), for `rows` keys of the tile.
@@ -420,11 +426,12 @@ void open_backward_strip(const BackwardTask<T>& task, std::int64_t query, std::i
   const std::int64_t width = strip_width();
   const std::int64_t head_dim = task.q.cols;
   const std::int64_t padded = padded_head(head_dim);
-  pack_rows(task.q.slice(query, count), s.query_rows, padded);
-  pack_rows(task.dout.slice(query, count), s.dout_rows, padded);
-  const double scale = log2_e / std::sqrt(static_cast<double>(head_dim));
-  transpose_in(s.query_rows, count, head_dim, padded, static_cast<float>(scale), s.query, width);
-  transpose_in(s.dout_rows, count, head_dim, padded, 1.0F, s.dout, width);
+  pack_rows(task.q.slice(query, count), score_scale(head_dim), s.query_rows, padded);
+  pack_rows(task.dout.slice(query, count), 1.0F, s.dout_rows, padded);
+  std::fill_n(s.query_rows + count * padded, (width - count) * padded, 0.0F);
+  std::fill_n(s.dout_rows + count * padded, (width - count) * padded, 0.0F);
+  transpose(width, padded, s.query_rows, padded, s.query, width);
+  transpose(width, padded, s.dout_rows, padded, s.dout, width);
   std::fill_n(s.dquery, padded * width, 0.0F);
   std::fill_n(s.lse, width, 0.0F);
   std::fill_n(s.delta, width, 0.0F);
@@ -438,16 +445,6 @@ void open_backward_strip(const BackwardTask<T>& task, std::int64_t query, std::i
   }
 }
 
-/// x = scale * from, (rows, padded) float32.
-template <class T>
-void unpack_rows(const float* from, std::int64_t padded, float scale, Matrix<T> x) {
-  for (std::int64_t r = 0; r < x.rows; ++r) {
-    for_lanes(x.cols, [&](std::int64_t i, auto count) {
-      store(hn::Mul(load(from + r * padded + i, Full{}), constant(scale)), x.row(r) + i, count);
-    });
-  }
-}
-
 /// One head of one sequence: strips of queries in order, so that every sum has one order.
 template <class T>
 void backward_head(const BackwardTask<T>& task, float* memory) {
@@ -456,22 +453,22 @@ void backward_head(const BackwardTask<T>& task, float* memory) {
   const std::int64_t padded = padded_head(head_dim);
   const std::int64_t width = strip_width();
   const BackwardScratch s(memory, length, padded);
-  pack_rows(task.k, s.keys, padded);
-  pack_rows(task.v, s.values, padded);
+  pack_rows(task.k, 1.0F, s.keys, padded);
+  pack_rows(task.v, 1.0F, s.values, padded);
   std::fill_n(s.dkeys, length * padded, 0.0F);
   std::fill_n(s.dvalues, length * padded, 0.0F);
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim)));
-  float scales[widest_strip];
-  std::fill_n(scales, widest_strip, scale);
   for (std::int64_t query = 0; query < length; query += width) {
     const std::int64_t count = std::min(width, length - query);
     open_backward_strip(task, query, count, s);
     for (std::int64_t key = 0; key < task.seq.visible(query + count - 1); key += key_tile) {
       backward_tile(cross(task.seq, query, count, key), count, head_dim, s);
     }
-    transpose_out(s.dquery, width, scales, task.dq.slice(query, count));
+    transpose(padded, width, s.dquery, width, s.query_rows, padded);
+    unpack_rows(s.query_rows, padded, scale, task.dq.slice(query, count));
   }
-  unpack_rows(s.dkeys, padded, scale, task.dk);
+  // query_rows carry log2(e) / sqrt(d), of which only 1 / sqrt(d) belongs into dk.
+  unpack_rows(s.dkeys, padded, static_cast<float>(ln_2), task.dk);
   unpack_rows(s.dvalues, padded, 1.0F, task.dv);
 }
 
@@ -501,9 +498,8 @@ void decode_head(const T* q, const T* keys, const T* values, std::int64_t length
   alignas(64) float sum_out[largest_head] = {};
   alignas(64) float query[largest_head] = {};
   alignas(64) float scores[decode_chunk];
-  const double scale = log2_e / std::sqrt(static_cast<double>(head_dim));
   for_lanes(head_dim, [&](std::int64_t c, auto n) {
-    store(hn::Mul(load(q + c, n), constant(static_cast<float>(scale))), query + c, Full{});
+    store(hn::Mul(load(q + c, n), constant(score_scale(head_dim))), query + c, Full{});
   });
   float maximum = minus_infinity;
   float total = 0.0F;
@@ -574,7 +570,7 @@ void check(const SequenceLayout& layout, std::int64_t head_dim, const AttentionW
 AttentionWorkspace::AttentionWorkspace(std::int64_t longest_sequence, std::int64_t head_size)
     : longest(longest_sequence), head_dim(head_size), threads(omp_get_max_threads()) {
   const std::int64_t padded = padded_head(head_dim);
-  const std::int64_t strips = query_block / 4;  // the narrowest vectors have 2 lanes
+  const std::int64_t strips = query_block / 2;  // the narrowest strip, of a target without vectors, has 2 queries
   const std::int64_t forward_floats =
       2 * key_tile * padded + key_tile * widest_strip + 2 * query_block * padded + strips * 2 * widest_strip;
   const std::int64_t backward_floats = 4 * round_up(longest, key_tile) * padded + 5 * widest_strip * padded +

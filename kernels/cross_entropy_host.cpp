@@ -27,6 +27,20 @@ float row_maximum(const float* x, std::int64_t n) {
   return hn::GetLane(hn::MaxOfLanes(FloatTag(), largest));
 }
 
+/// Index of the first element equal to `value`; 0 where there is none (a row with NaN).
+std::int64_t first_index(const float* x, std::int64_t n, float value) {
+  const FloatTag d;
+  std::int64_t i = 0;
+  for (; i + lanes() <= n; i += lanes()) {
+    const auto equal = hn::Eq(hn::LoadU(d, x + i), constant(value));
+    if (!hn::AllFalse(d, equal)) {
+      return i + static_cast<std::int64_t>(hn::FindFirstTrue(d, equal));
+    }
+  }
+  const float* found = std::find(x + i, x + n, value);
+  return found == x + n ? 0 : found - x;
+}
+
 /// Σ exp(x - shift); one partial sum per lane in float32, their sum in double.
 double exp_sum(const float* x, std::int64_t n, float shift) {
   FloatVec sum = zero_vector();
@@ -52,7 +66,7 @@ void entropy_row(const float* x, std::int64_t n, std::int64_t label, float gradi
   // expm1: p - 1 without cancellation where the label is nearly certain.
   out[label] = from_float<T>(static_cast<float>(std::expm1(log_probability) * static_cast<double>(gradient_scale)));
   loss = static_cast<float>(-log_probability);
-  argmax = static_cast<std::int32_t>(std::find(x, x + n, largest) - x) % static_cast<std::int32_t>(n);
+  argmax = static_cast<std::int32_t>(first_index(x, n, largest));
 }
 
 template <class T>

@@ -1,7 +1,8 @@
 #pragma once
 // Run-time choice of the instruction set. A kernel file is compiled once per target (Highway's foreach_target) into
-// namespaces N_SSE2, N_AVX2, N_AVX3; HRM_DISPATCH calls the best one that this processor has. Include before
-// foreach_target.h: the macro below names the targets that are left out to keep compile times low.
+// namespaces N_AVX3, N_AVX2 and a baseline (N_SSE2, before Highway 1.0.4 N_SCALAR); HRM_DISPATCH calls the best one
+// that this processor has. Include before foreach_target.h: the macro below names the targets that are left out to keep
+// compile times low.
 #define HWY_DISABLED_TARGETS \
   (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HRM_AVX3_ZEN4 | HRM_AVX3_SPR | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #include <hwy/detect_targets.h>

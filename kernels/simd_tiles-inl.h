@@ -64,6 +64,41 @@ HWY_INLINE void register_tile(std::int64_t depth, LeftOperand a, const float* HW
   }
 }
 
+#if HWY_TARGET == HWY_SCALAR
+inline void transpose(std::int64_t rows, std::int64_t cols, const float* from, std::int64_t from_stride, float* to,
+                      std::int64_t to_stride) {
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t c = 0; c < cols; ++c) {
+      to[c * to_stride + r] = from[r * from_stride + c];
+    }
+  }
+}
+#else
+/// to (cols, rows) = from (rows, cols) transposed, in blocks of 4 x 4: rows and cols are multiples of 4.
+inline void transpose(std::int64_t rows, std::int64_t cols, const float* from, std::int64_t from_stride, float* to,
+                      std::int64_t to_stride) {
+  const hn::FixedTag<float, 4> d;
+  for (std::int64_t c = 0; c < cols; c += 4) {
+    for (std::int64_t r = 0; r < rows; r += 4) {
+      const float* in = from + r * from_stride + c;
+      float* out = to + c * to_stride + r;
+      const auto row0 = hn::LoadU(d, in);
+      const auto row1 = hn::LoadU(d, in + from_stride);
+      const auto row2 = hn::LoadU(d, in + 2 * from_stride);
+      const auto row3 = hn::LoadU(d, in + 3 * from_stride);
+      const auto even_low = hn::InterleaveLower(d, row0, row2);
+      const auto odd_low = hn::InterleaveLower(d, row1, row3);
+      const auto even_high = hn::InterleaveUpper(d, row0, row2);
+      const auto odd_high = hn::InterleaveUpper(d, row1, row3);
+      hn::StoreU(hn::InterleaveLower(d, even_low, odd_low), d, out);
+      hn::StoreU(hn::InterleaveUpper(d, even_low, odd_low), d, out + to_stride);
+      hn::StoreU(hn::InterleaveLower(d, even_high, odd_high), d, out + 2 * to_stride);
+      hn::StoreU(hn::InterleaveUpper(d, even_high, odd_high), d, out + 3 * to_stride);
+    }
+  }
+}
+#endif
+
 /// C (rows, cols) (+)= A (rows, depth) B (depth, cols): rows a multiple of tile_rows, cols of lanes().
 template <bool accumulate>
 void tile_product(std::int64_t rows, std::int64_t cols, std::int64_t depth, LeftOperand a, const float* b,
