@@ -1,0 +1,45 @@
+#pragma once
+// Answers to prompts: many at a time, a finished one's place is taken by the next prompt. What a prompt gets does not
+// depend on the others, nor on how many ranks share them.
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "infer/loaded_model.hpp"
+#include "infer/prompt.hpp"
+#include "infer/sampler.hpp"
+
+namespace hrm::infer {
+
+struct GenerateOptions {
+  std::int64_t max_tokens = 512;  ///< of an answer, its end token included
+  std::int64_t batch = 0;         ///< answers at a time; 0: up to 64, as many as fit into 1 GiB of cache
+  SamplingOptions sampling;
+};
+
+/// Why an answer ends.
+enum class Finish {
+  end_of_answer,   ///< the model said so
+  max_tokens,      ///< options.max_tokens
+  context,         ///< model.max_seq_len
+  prompt_too_long  ///< the prompt leaves no room: nothing was generated
+};
+
+const char* name(Finish finish);
+
+struct Answer {
+  Tokens tokens;  ///< without the end token
+  Finish finish = Finish::prompt_too_long;
+};
+
+/// Answers in the order of `prompts`. Prompts are numbered for the sampler by `numbers`.
+std::vector<Answer> generate(const Model& model, std::span<const Tokens> prompts, std::span<const std::int64_t> numbers,
+                             const GenerateOptions& options);
+
+/// The same with the prompts shared out over the ranks of `group`; collective, all answers on every rank.
+std::vector<Answer> generate_together(comm::Communicator& group, const Model& model, std::span<const Tokens> prompts,
+                                      const GenerateOptions& options);
+
+}  // namespace hrm::infer
