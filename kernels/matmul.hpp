@@ -1,7 +1,8 @@
 #pragma once
 // Matrix products of the network. y = x wᵀ with w stored [out, in] (golden A, conventions), and its two gradients.
 // Products are cut into fixed tiles, one sequential library product per tile, so that the bits do not depend on the
-// number of threads. Accumulation is float32 (fp32 and bf16 inputs alike). Outside the network's shapes known beforehand
+// number of threads. Accumulation is float32 (fp32 and bf16 inputs alike). Outside the network's shapes known
+// beforehand
 // (`prepare`), nothing is created or allocated.
 #include <cstdint>
 #include <memory>
@@ -49,14 +50,16 @@ void linear_forward_f32(Stream, Matrix<const T> x, const LinearWeights<T>& w, Ma
 
 /// dx (M, in) = dy (M, out) w, or dx += dy w.
 template <class T>
-void linear_backward_input(Stream, Matrix<const T> dy, const LinearWeights<T>& w, Matrix<T> dx, bool accumulate = false);
+void linear_backward_input(Stream, Matrix<const T> dy, const LinearWeights<T>& w, Matrix<T> dx,
+                           bool accumulate = false);
 
 /// dw (out, in) float32 += dyᵀ x, or = when not `accumulate`.
 template <class T>
 void linear_backward_weight(Stream, Matrix<const T> dy, Matrix<const T> x, Matrix<float> dw, bool accumulate);
 
-/// Makes every primitive for products of `rows` rows with a weight [out, in] so that none is made in a step. What is not
-/// prepared is made when first used: other row counts, logits in wider buffers, weight gradients whose x or dw is a view.
+/// Makes every primitive for products of `rows` rows with a weight [out, in] so that none is made in a step. What is
+/// not prepared is made when first used: other row counts, logits in wider buffers, weight gradients whose x or dw is a
+/// view.
 template <class T>
 void prepare_linear(std::int64_t rows, std::int64_t out, std::int64_t in, bool backward = true);
 

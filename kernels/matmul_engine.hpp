@@ -54,9 +54,9 @@ class MatmulEngine {
   template <class Work>
   void for_each_tile(const Tiles& tiles, const Work& work) {
     const std::int64_t count = tiles.count();
-    const auto threads = static_cast<int>(std::min<std::int64_t>(omp_get_max_threads(), count));
     bool good = true;
-#pragma omp parallel num_threads(threads) reduction(&& : good)
+    // All threads or one: libgomp ends the threads that a smaller team leaves over and starts them again later.
+#pragma omp parallel if (count > 1) reduction(&& : good)
     {
       const onednn::Sequential guard;
       const Workplace place = workplace(omp_get_thread_num());
