@@ -1,6 +1,7 @@
 # Every outside library, found once, each behind one target name.
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
+set(MPI_CXX_SKIP_MPICXX ON)  # the C API only; the C++ bindings are gone in MPI 3 and Open MPI 5
 find_package(MPI REQUIRED COMPONENTS C CXX)
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)

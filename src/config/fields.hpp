@@ -124,7 +124,7 @@ void for_each_field(Config& config, Visitor&& visit) {
   visit(I{"checkpoint.dir", 0, 0, "", "", "run folder: checkpoints, metrics, status.json, lock"},
         config.checkpoint.dir);
   visit(I{"checkpoint.interval_steps", 0, most, "", "steps", "0: off"}, config.checkpoint.interval_steps);
-  visit(I{"checkpoint.interval_minutes", 0, 0, "", "minutes", "a number, or auto: from the measured cost"},
+  visit(I{"checkpoint.interval_minutes", 0, 0, "", "minutes", "a number, 0 for off, or auto: from the measured cost"},
         config.checkpoint.interval_minutes);
   visit(I{"checkpoint.keep_last", 1, 1000000, "", "files", "newest checkpoints that stay"},
         config.checkpoint.keep_last);

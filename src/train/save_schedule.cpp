@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <limits>
 
 #include "base/error.hpp"
 
@@ -11,16 +12,17 @@ namespace {
 constexpr double mean_seconds_between_failures = 86400;
 constexpr double first_guess_of_cost = 5;  // seconds; until a save has been measured
 
+/// Minutes; 0 stands for auto.
 double parse_minutes(const std::string& text) {
   if (text == "auto") {
     return 0;
   }
   double minutes = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), minutes);
-  if (error != std::errc() || end != text.data() + text.size() || !(minutes > 0)) {
-    fail(ExitCode::bad_config, "checkpoint.interval_minutes = {}: give a number of minutes above 0, or auto", text);
+  if (error != std::errc() || end != text.data() + text.size() || !(minutes >= 0)) {
+    fail(ExitCode::bad_config, "checkpoint.interval_minutes = {}: give a number of minutes, 0 for off, or auto", text);
   }
-  return minutes;
+  return minutes > 0 ? minutes : std::numeric_limits<double>::infinity();
 }
 
 }  // namespace
