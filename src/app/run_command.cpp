@@ -1,0 +1,86 @@
+#include "app/run_command.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "app/launch.hpp"
+#include "base/log.hpp"
+
+namespace hrm::app {
+namespace {
+
+/// Ranks that fail over the same cause do so within moments of each other; a rank that is alone after this long ends
+/// all.
+constexpr double patience_seconds = 5;
+
+void print_error(const std::string& message) {
+  std::fputs(fmt::format("hrm: error: {}\n", message).c_str(), stderr);
+  std::fflush(stderr);
+}
+
+bool wants_session(const Command& command) {
+  return command.start == Start::mpi || (command.start == Start::mpi_if_launched && launch_step().has_value());
+}
+
+}  // namespace
+
+CommandRun::CommandRun(bool allow_single) : allow_single_(allow_single) {
+  const auto step = launch_step();
+  log::set_rank(step ? step->index : 0);
+}
+
+void CommandRun::start(const Command& command) {
+  const std::string name(command.name);
+  if (!allow_single_) {
+    check_before_start(name, command.start != Start::one_process);
+  }
+  if (!wants_session(command)) {
+    return;
+  }
+  session_ = std::make_unique<comm::MpiSession>();
+  const int size = session_->world().size();
+  if (!allow_single_) {
+    check_world(name, size);
+  }
+  log::set_rank(session_->world().rank());
+}
+
+int CommandRun::run(const Command& command, Arguments args) {
+  if (session_) {
+    return command.run(args, session_->world());
+  }
+  return command.run(args, *comm::serial_communicator());
+}
+
+int CommandRun::report(ExitCode code, const std::string& message) {
+  if (!session_ || session_->world().size() == 1 || session_->all_failed(patience_seconds)) {
+    if (log::rank() == 0) {
+      print_error(message);
+    }
+    return static_cast<int>(code);
+  }
+  const std::string rank = fmt::format("rank {}: ", session_->world().rank());
+  print_error(message.starts_with("rank ") ? message : rank + message);
+  session_->abort(static_cast<int>(code));
+}
+
+bool take_allow_single(std::vector<std::string>& args) {
+  const auto end = std::find(args.begin(), args.end(), "--");
+  const auto found = std::find(args.begin(), end, "--allow-single");
+  if (found == end) {
+    return false;
+  }
+  args.erase(found);
+  return true;
+}
+
+void finish_output() {
+  errno = 0;
+  if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0) && errno != EPIPE) {
+    fail(ExitCode::io_error, "cannot write to standard output: {}", std::strerror(errno));
+  }
+}
+
+}  // namespace hrm::app

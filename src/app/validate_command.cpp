@@ -1,0 +1,73 @@
+#include "app/options.hpp"
+#include "base/error.hpp"
+#include "validate/validate.hpp"
+
+namespace hrm::app {
+namespace {
+
+constexpr const char* usage =
+    "hrm validate FILE… [--precision fp32|bf16] [--tolerance X]\n\n"
+    "Replays golden files (model cases, decoding, ranks, single operations, optimizer, multipack, schedules; told "
+    "apart\n"
+    "by their content) and prints for every quantity\n"
+    "  FILE quantity max_relative_error limit PASS|FAIL\n"
+    "with the largest difference over the largest expected magnitude. Exit code 0 only if all hold, else 1.\n\n"
+    "Limits: fp32 1e-5, gradients 2e-5; whole numbers exactly; schedules 1e-11. bf16, u = 2^-8: single operations 3 "
+    "u,\n"
+    "gradients 5 u; models 6 u sqrt(n/3), gradients 12 u sqrt(n/3), n = roundings on the longest path (10 for each "
+    "layer\n"
+    "of each stack call, 3 for each call); counts of predictions only where the file's smallest margin exceeds twice\n"
+    "the limit; weights after three updates also 2 learning rates for each update, since the direction of a rounding "
+    "error\n"
+    "may be all that a gradient consists of. Optimizer, multipack and schedules do not depend on the precision.";
+
+Precision chosen_precision(const po::variables_map& values) {
+  const auto name = values["precision"].as<std::string>();
+  if (name != "fp32" && name != "bf16") {
+    fail(ExitCode::usage, "--precision {}: must be fp32 or bf16", name);
+  }
+  return name == "bf16" ? Precision::bf16 : Precision::fp32;
+}
+
+double chosen_tolerance(const po::variables_map& values) {
+  const double tolerance = values.count("tolerance") != 0 ? values["tolerance"].as<double>() : 0;
+  if (values.count("tolerance") != 0 && !(tolerance > 0)) {
+    fail(ExitCode::usage, "--tolerance {}: must be positive", tolerance);
+  }
+  return tolerance;
+}
+
+}  // namespace
+
+int run_validate(Arguments args, comm::Communicator& world) {
+  po::options_description options;
+  options.add_options()("precision", po::value<std::string>()->default_value("fp32"), "compute type: fp32 or bf16")(
+      "tolerance", po::value<double>(), "limit of every real quantity instead of the ones above")(
+      "file", po::value<std::vector<std::string>>()->value_name("FILE"), "golden file; the same as the word alone")(
+      "set", po::value<std::vector<std::string>>()->composing()->value_name("section.key=value"),
+      "one configuration value (parallel.*); repeatable");
+  const auto values = parse_options(args, usage, options, "file");
+  if (!values) {
+    return 0;
+  }
+  if (values->count("file") == 0) {
+    fail(ExitCode::usage, "no file; hrm validate FILE…");
+  }
+  resolve_config(world, *values);
+  validate::Report report(chosen_precision(*values), chosen_tolerance(*values));
+  // The network knows no ranks, so one rank validates for all.
+  std::int64_t failed = 0;
+  comm::together(world, [&] {
+    if (world.rank() != 0) {
+      return;
+    }
+    for (const std::string& file : (*values)["file"].as<std::vector<std::string>>()) {
+      validate::validate_file(file, report);
+    }
+    failed = report.passed() ? 0 : 1;
+  });
+  world.max({&failed, 1});
+  return static_cast<int>(failed == 0 ? ExitCode::ok : ExitCode::check_failed);
+}
+
+}  // namespace hrm::app

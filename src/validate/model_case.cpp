@@ -1,0 +1,204 @@
+// A whole model (golden C.1): batch, forward pass, gradients, and three updates on the same batch.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "base/error.hpp"
+#include "validate/cases.hpp"
+#include "validate/golden_model.hpp"
+#include "validate/lead.hpp"
+
+namespace hrm::validate {
+namespace {
+
+constexpr std::int64_t updates = 3;
+
+config::TrainConfig optimizer_config(const GoldenFile& file) {
+  config::TrainConfig train;
+  train.beta1 = file.real_attribute("/", "optim_beta1");
+  train.beta2 = file.real_attribute("/", "optim_beta2");
+  train.weight_decay = file.real_attribute("/", "optim_weight_decay");
+  train.ema = file.has_attribute("/", "optim_ema") ? file.real_attribute("/", "optim_ema") : 0;
+  return train;
+}
+
+/// bp_steps of updates 1, 2, 3.
+std::vector<std::int64_t> steps_per_update(const GoldenFile& file, std::int64_t bp_steps) {
+  std::vector<std::int64_t> steps(updates, bp_steps);
+  if (file.has_attribute("/", "bp_steps_per_update")) {
+    const Reals given = file.reals_attribute("/", "bp_steps_per_update");
+    if (given.size() != steps.size() || *std::min_element(given.begin(), given.end()) < 2) {
+      file.refuse("/@bp_steps_per_update", "must hold three horizons of at least 2");
+    }
+    std::transform(given.begin(), given.end(), steps.begin(), [](double x) { return static_cast<std::int64_t>(x); });
+  }
+  return steps;
+}
+
+double largest_magnitude(const Reals& values) {
+  double largest = 0;
+  for (const double value : values) {
+    largest = std::max(largest, std::abs(value));
+  }
+  return largest;
+}
+
+/// Smallest gap between the best and the second logit of the supervised rows; infinity without any.
+double smallest_margin(std::span<const float> logits, const GoldenPack& pack) {
+  const std::size_t width = logits.size() / pack.inputs.size();
+  double smallest = HUGE_VAL;
+  for (const std::int32_t row : pack.rows) {
+    smallest = std::min(smallest, lead(logits.subspan(static_cast<std::size_t>(row) * width, width)).margin);
+  }
+  return smallest;
+}
+
+/// One model case in progress.
+class ModelCase {
+ public:
+  ModelCase(const GoldenFile& file, Report& report);
+
+  void compare_forward();
+  void compare_gradients();
+  void compare_updates();
+
+ private:
+  std::unique_ptr<model::Network> make_network();
+  void load() { network_->load(state_->weights(), zl_init_); }
+  void compare_trace(const model::Inspection& seen);
+  void compare_predictions(const model::Inspection& seen, const Reals& logits);
+  /// Mean loss of a forward and backward pass; the gradient is in the state.
+  double forward_backward(std::int64_t bp_steps);
+
+  const GoldenFile& file_;
+  Report& report_;
+  config::ModelConfig model_;
+  std::int64_t bp_steps_;
+  std::vector<std::int64_t> update_steps_;
+  GoldenPack pack_;
+  Limits limits_;
+  std::unique_ptr<model::Network> network_;
+  std::vector<float> zl_init_;
+  std::optional<FlatState> state_;
+};
+
+ModelCase::ModelCase(const GoldenFile& file, Report& report)
+    : file_(file),
+      report_(report),
+      model_(read_model_config(file, report)),
+      bp_steps_(read_bp_steps(file, model_)),
+      update_steps_(steps_per_update(file, bp_steps_)),
+      pack_(read_pack(file, "/batch", file.integer_attribute("/", "max_tokens"), model_.vocab_size, report)),
+      limits_(model_limits(model_, report.precision())) {
+  report.count("@num_sequences", static_cast<std::int64_t>(pack_.prefix_lens.size()),
+               file.integer_attribute("/", "num_sequences"));
+  report.count("@total_tokens", pack_.total(), file.integer_attribute("/", "total_tokens"));
+  compare_with_samples(file, "/batch", pack_, file.integer_attribute("/", "target_only") != 0, report);
+  if (pack_.rows.empty()) {
+    file.refuse("/batch/labels", "holds no label");
+  }
+  network_ = make_network();
+  zl_init_ = read_constant_state(file, network_->table(), report);
+  state_.emplace(network_->table(), optimizer_config(file));
+  state_->read_weights(file, "/weights");
+  load();
+}
+
+std::unique_ptr<model::Network> ModelCase::make_network() {
+  // The network plans its memory for these horizons.
+  if (bp_steps_ > 0) {
+    model_.bp_min_steps = std::min(bp_steps_, *std::min_element(update_steps_.begin(), update_steps_.end()));
+    model_.bp_max_steps = std::max(bp_steps_, *std::max_element(update_steps_.begin(), update_steps_.end()));
+    report_.count("@bp_steps_per_update/0", update_steps_[0], bp_steps_);
+  }
+  model_.max_seq_len = std::max(model_.max_seq_len, pack_.slots());
+  return model::Network::make(model_, report_.precision(), pack_.slots(), model::Purpose::training);
+}
+
+void ModelCase::compare_trace(const model::Inspection& seen) {
+  const std::string group = "/expected/trace";
+  if (!file_.has(group)) {
+    return;
+  }
+  report_.count("expected/trace", static_cast<std::int64_t>(seen.trace.size()),
+                static_cast<std::int64_t>(file_.children(group).size()));
+  for (const auto& [step, output] : seen.trace) {
+    const std::string path = group + "/" + step;
+    report_.reals(path.substr(1), Reals(output.begin(), output.end()),
+                  file_.reals(path, {pack_.slots(), model_.hidden_size}), limits_.value);
+  }
+}
+
+void ModelCase::compare_predictions(const model::Inspection& seen, const Reals& logits) {
+  const double margin = file_.real("/expected/argmax_margin_min");
+  const double largest = largest_magnitude(logits);
+  const double off = limits_.value * largest;
+  // A margin is a difference of two logits, so it is as exact as they are.
+  const double computed = smallest_margin(seen.logits, pack_);
+  report_.reals("expected/argmax_margin_min", {&computed, 1}, {&margin, 1}, 2 * limits_.value, largest);
+  if (report_.precision() != Precision::fp32 && margin <= 2 * off) {
+    return;  // rounding may change a prediction
+  }
+  report_.count("expected/correct_count", seen.sums.correct, file_.integer("/expected/correct_count"));
+  report_.count("expected/exact_count", seen.sums.exact, file_.integer("/expected/exact_count"));
+}
+
+void ModelCase::compare_forward() {
+  const model::Inspection seen = network_->inspect(pack_.view());
+  const Reals logits = file_.reals("/expected/logits", {pack_.slots(), model_.vocab_size});
+  compare_trace(seen);
+  report_.reals("expected/z_final", Reals(seen.z.begin(), seen.z.end()),
+                file_.reals("/expected/z_final", {pack_.slots(), model_.hidden_size}), limits_.value);
+  report_.reals("expected/logits", Reals(seen.logits.begin(), seen.logits.end()), logits, limits_.value);
+  report_.real("expected/loss_sum", seen.sums.loss_sum, file_.real("/expected/loss_sum"), limits_.value);
+  report_.real("expected/loss", seen.sums.loss_sum / static_cast<double>(seen.sums.tokens),
+               file_.real("/expected/loss"), limits_.value);
+  report_.count("expected/valid_count", seen.sums.tokens, file_.integer("/expected/valid_count"));
+  report_.count("expected/exact_total", seen.sums.sequences, file_.integer("/expected/exact_total"));
+  compare_predictions(seen, logits);
+}
+
+double ModelCase::forward_backward(std::int64_t bp_steps) {
+  std::fill(state_->gradient().begin(), state_->gradient().end(), 0.0F);
+  FlatSink sink(state_->gradient());
+  const model::PackSums sums = network_->forward_backward(pack_.view(), {bp_steps}, pack_.valid(), sink);
+  return sums.loss_sum / pack_.valid();
+}
+
+void ModelCase::compare_gradients() {
+  forward_backward(bp_steps_);
+  state_->compare_gradients(file_, "/expected/grads", rows_with_gradient(*network_, {bp_steps_}), limits_.gradient,
+                            report_);
+}
+
+void ModelCase::compare_updates() {
+  const std::string group = "/expected/after3";
+  if (!file_.has(group)) {
+    return;
+  }
+  const double rate = file_.real_attribute("/", "optim_lr");
+  Reals losses;
+  for (const std::int64_t steps : update_steps_) {
+    losses.push_back(forward_backward(steps));
+    state_->update(rate, rows_with_gradient(*network_, {steps}));
+    load();
+  }
+  losses.push_back(network_->evaluate(pack_.view()).loss_sum / pack_.valid());
+  report_.reals("expected/after3/losses", losses, file_.reals(group + "/losses", {updates + 1}), limits_.value);
+  const bool complete = file_.integer_attribute(group, "complete") != 0;
+  state_->compare(file_, group, complete, limits_,
+                  report_.precision() == Precision::fp32 ? 0 : 2 * rate * static_cast<double>(updates), report_);
+}
+
+}  // namespace
+
+void validate_model(const GoldenFile& file, Report& report) {
+  ModelCase model_case(file, report);
+  model_case.compare_forward();
+  model_case.compare_gradients();
+  model_case.compare_updates();
+}
+
+}  // namespace hrm::validate

@@ -1,0 +1,13 @@
+#pragma once
+// `hrm validate`: golden files against this program (golden C, D).
+#include <string>
+
+#include "validate/report.hpp"
+
+namespace hrm::validate {
+
+/// Recognises the kind of `path` by its content and compares every quantity in it. InputError: no_input, bad_data for a
+/// file of no known kind, with missing parts or with parts that do not fit together.
+void validate_file(const std::string& path, Report& report);
+
+}  // namespace hrm::validate
