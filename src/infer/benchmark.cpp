@@ -35,7 +35,6 @@ std::vector<Graded> read_all(const BenchmarkOptions& options) {
 std::vector<Tokens> make_prompts(const Model& model, const std::vector<Graded>& problems,
                                  const BenchmarkOptions& options) {
   const PromptEncoder encoder(model.tokenizer);
-  const Tokens conditions = encoder.conditions(options.condition, "--condition");
   std::vector<Problem> shots;
   if (options.shots > 0) {
     shots = read_problems(options.shots_file);
@@ -45,7 +44,7 @@ std::vector<Tokens> make_prompts(const Model& model, const std::vector<Graded>& 
   for (const Graded& graded : problems) {
     const auto chosen = shots_for(graded.problem, shots, options.shots);
     without_shots += options.shots > 0 && chosen.empty() ? 1 : 0;
-    prompts.push_back(encoder.encode(instruction(graded.problem, chosen), conditions));
+    prompts.push_back(encoder.encode(instruction(graded.problem, chosen), options.condition, graded.problem.place));
   }
   if (without_shots > 0) {
     log::warn("{}: {} problems find no shot of their benchmark and subject there and go without",

@@ -18,12 +18,10 @@ class PromptEncoder {
   /// InputError(bad_data) where the tokenizer lacks a role. `tokenizer` outlives this.
   explicit PromptEncoder(const text::Tokenizer& tokenizer);
 
-  /// Ids of "direct", or several joined by commas ("synth,cot"); empty: none. InputError(bad_data) for an unknown one,
-  /// `place` in front of the message.
-  Tokens conditions(std::string_view names, const std::string& place) const;
-
-  /// Names of special tokens inside `instruction` stay text. InputError(bad_data) where it is not UTF-8.
-  Tokens encode(std::string_view instruction, const Tokens& conditions) const;
+  /// Prompt under `conditions`, several joined by commas ("synth,cot"), empty: none. Names of special tokens inside
+  /// `instruction` stay text. InputError(bad_data) beginning with `place` for an unknown condition; `instruction`
+  /// is UTF-8.
+  Tokens encode(std::string_view instruction, std::string_view conditions, const std::string& place) const;
 
   std::int32_t end_of_answer() const { return static_cast<std::int32_t>(roles_.end_of_answer); }
   /// Text of generated tokens.

@@ -1,0 +1,47 @@
+#include "app/model_options.hpp"
+
+#include "app/threads.hpp"
+#include "base/error.hpp"
+#include "config/resolve.hpp"
+
+namespace hrm::app {
+
+void add_model_options(po::options_description& options) {
+  auto add = options.add_options();
+  add("checkpoint", po::value<std::string>()->value_name("FILE"), "the checkpoint; it holds model and tokenizer");
+  add("weights", po::value<std::string>()->default_value("")->value_name("ema|raw"),
+      "average of the weights (default where the checkpoint has one) or the weights themselves");
+  add("precision", po::value<std::string>()->default_value("auto")->value_name("auto|fp32|bf16"),
+      "compute type; auto: that of the run");
+  add("threads", po::value<std::int64_t>()->default_value(0)->value_name("N"),
+      "threads of each rank; 0: the cores it may use");
+  add("batch", po::value<std::int64_t>()->default_value(0)->value_name("N"),
+      "answers at a time on each rank; 0: up to 64, as many as fit into 1 GiB of cache");
+  add("max-tokens", po::value<std::int64_t>()->default_value(512)->value_name("N"),
+      "longest answer in tokens, its end included; the model's max_seq_len ends it too");
+}
+
+infer::LoadedModel load_given_model(comm::Communicator& world, const po::variables_map& values) {
+  const std::string checkpoint = required(values, "checkpoint");
+  const infer::WeightsKind weights = infer::weights_kind(values["weights"].as<std::string>());
+  const auto precision = values["precision"].as<std::string>();
+  if (precision != "auto" && precision != "fp32" && precision != "bf16") {
+    fail(ExitCode::usage, "--precision {} is unknown; give auto, fp32 or bf16", precision);
+  }
+  set_threads(world, at_least(values, "threads", 0));
+  infer::LoadedModel model = infer::load_model(world, checkpoint, weights);
+  if (precision != "auto") {
+    model.precision = config::precision_type(precision);
+  }
+  return model;
+}
+
+std::int64_t at_least(const po::variables_map& values, const std::string& option, std::int64_t least) {
+  const auto value = values[option].as<std::int64_t>();
+  if (value < least) {
+    fail(ExitCode::usage, "--{} {} is too small; give at least {}", option, value, least);
+  }
+  return value;
+}
+
+}  // namespace hrm::app
