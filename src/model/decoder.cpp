@@ -103,14 +103,14 @@ DecoderOf<T>::DecoderOf(const config::ModelConfig& config, const DecoderLimits& 
       residual_(most_rows_ * config.hidden_size, MemoryPart::activations),
       record_storage_(LayerSaved<T>::elements(weights_.shape(), most_rows_), MemoryPart::activations),
       record_statistics_(LayerSaved<T>::floats(weights_.shape(), most_rows_) + most_rows_, MemoryPart::activations),
-      scratch_(weights_.shape(), most_rows_, limits.prefill_slots, false),
+      scratch_(weights_.shape(), most_rows_, std::min(limits.prefill_slots, limits.max_context), false),
       states_(step_rows_ * config.hidden_size),
       logits_(step_rows_ * weights_.head().out()),
       inputs_(static_cast<std::size_t>(most_rows_)),
       positions_(static_cast<std::size_t>(most_rows_)),
       lengths_(static_cast<std::size_t>(limits.max_batch)) {
-  ensure(limits.max_batch > 0 && limits.prefill_slots > 0 && limits.max_context >= limits.prefill_slots,
-         "a decoder needs lanes, and a context as long as its prompts");
+  ensure(limits.max_batch > 0 && limits.prefill_slots > 0 && limits.max_context > 0,
+         "a decoder needs lanes, slots and a context");
   record_.layers.resize(1);
   prepare_products();
 }
@@ -174,7 +174,8 @@ std::size_t DecoderOf<T>::place_prompts(std::span<const Prompt> prompts) {
   std::int64_t row = 0;
   for (const Prompt& prompt : prompts) {
     const auto tokens = static_cast<std::int64_t>(prompt.tokens.size());
-    ensure(tokens > 0 && tokens <= limits_.prefill_slots, "a prompt is empty or longer than the decoder's slots");
+    ensure(tokens > 0 && tokens <= std::min(limits_.prefill_slots, limits_.max_context),
+           "a prompt is empty or longer than the decoder's slots or context");
     if (row > 0 && row + tokens > room) {
       break;
     }
