@@ -15,6 +15,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention_host.cpp"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -30,6 +31,8 @@ constexpr std::int64_t query_block = 256;  // queries per forward unit, a multip
 constexpr std::int64_t widest_strip = 32;  // queries per strip: two vectors, at most 32 lanes
 constexpr std::int64_t decode_chunk = 64;  // cached keys per softmax step
 constexpr std::int64_t largest_head = 512;
+// Rows lie pages apart, where the processor does not prefetch by itself.
+constexpr std::int64_t prefetch_rows = 12;
 constexpr double log2_e = 1.4426950408889634;
 constexpr double ln_2 = 0.6931471805599453;
 
@@ -123,8 +126,10 @@ template <class T>
 void pack_rows(Matrix<const T> x, float scale, float* to, std::int64_t padded) {
   for (std::int64_t r = 0; r < x.rows; ++r) {
     const T* in = x.row(r);
+    const T* later = x.row(std::min(r + prefetch_rows, x.rows - 1));
     float* out = to + r * padded;
     for_lanes(x.cols, [&](std::int64_t i, auto count) {
+      hwy::Prefetch(later + i);
       store(hn::Mul(load(in + i, count), constant(scale)), out + i, Full{});
     });
     std::fill(out + round_up(x.cols, lanes()), out + padded, 0.0F);
