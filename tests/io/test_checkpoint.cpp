@@ -1,0 +1,231 @@
+#include <gtest/gtest.h>
+
+#include "base/digest.hpp"
+#include "expect_error.hpp"
+#include "io/checkpoint_reader.hpp"
+#include "io/checkpoint_writer.hpp"
+#include "io/disk.hpp"
+#include "io/integrity.hpp"
+#include "io_samples.hpp"
+
+namespace hrm::io {
+namespace {
+
+class CheckpointTest : public testing::Test {
+ protected:
+  std::filesystem::path save(std::int64_t step) {
+    const MadeState state = made_state(step);
+    CheckpointWriter writer(*serial_, scratch_.path(), "run1");
+    return writer.save(state.meta, state.parts(0, 1));
+  }
+  std::vector<std::string> names() const {
+    std::vector<std::string> list;
+    for (const auto& entry : std::filesystem::directory_iterator(scratch_.path())) {
+      list.push_back(entry.path().filename().string());
+    }
+    std::sort(list.begin(), list.end());
+    return list;
+  }
+  void flip_byte(const std::filesystem::path& path, std::size_t at) const {
+    std::string bytes = file_bytes(path);
+    bytes[at] = static_cast<char>(bytes[at] ^ 1);
+    overwrite(path, bytes);
+  }
+
+  ScratchFolder scratch_;
+  std::unique_ptr<comm::Communicator> serial_ = comm::serial_communicator();
+};
+
+TEST_F(CheckpointTest, TensorsComeBack) {
+  const MadeState state = made_state(7);
+  const std::filesystem::path path = save(7);
+
+  const CheckpointReader reader(*serial_, path);
+
+  ASSERT_EQ(reader.tensors().size(), state.paths.size());
+  for (std::size_t i = 0; i < state.paths.size(); ++i) {
+    const TensorInfo* tensor = reader.find(state.paths[i]);
+    ASSERT_NE(tensor, nullptr);
+    EXPECT_EQ(tensor->shape, state.shapes[i]);
+    EXPECT_EQ(tensor->digest, digest(std::span<const float>(state.values[i])));
+    std::vector<float> values(state.values[i].size());
+    reader.read(state.paths[i], 0, values);
+    EXPECT_EQ(values, state.values[i]);
+  }
+}
+
+TEST_F(CheckpointTest, AnyRangeCanBeRead) {
+  const MadeState state = made_state(7);
+  const CheckpointReader reader(*serial_, save(7));
+  std::vector<float> values(20);
+
+  reader.read("/ema/embed_tokens", 100, values);
+
+  EXPECT_EQ(values, std::vector<float>(state.values[3].begin() + 100, state.values[3].begin() + 120));
+}
+
+TEST_F(CheckpointTest, MetaComesBack) {
+  const CheckpointMeta expected = made_state(7).meta;
+  const CheckpointReader reader(*serial_, save(7));
+
+  const CheckpointMeta& meta = reader.meta();
+
+  EXPECT_EQ(meta.run_id, "run1");
+  EXPECT_EQ(meta.step, 7);
+  EXPECT_EQ(meta.seed, -3);
+  EXPECT_EQ(meta.learning_rate, 1e-3);
+  EXPECT_EQ(meta.corpus_digest, 0xFEDCBA9876543210ULL);
+  EXPECT_EQ(meta.fingerprint, expected.fingerprint);
+  EXPECT_EQ(meta.config_text, expected.config_text);
+  EXPECT_EQ(meta.sampling, expected.sampling);
+  EXPECT_EQ(meta.guard, expected.guard);
+  EXPECT_EQ(meta.skipped_packs, expected.skipped_packs);
+}
+
+TEST_F(CheckpointTest, StepsOfTensorsComeBack) {
+  const CheckpointReader reader(*serial_, save(7));
+
+  EXPECT_EQ(reader.find("/optimizer/exp_avg/embed_tokens")->step, 41);
+  EXPECT_EQ(reader.find("/model/embed_tokens")->step, -1);
+}
+
+TEST_F(CheckpointTest, StateDigestIsTheSumOverTensors) {
+  const MadeState state = made_state(7);
+  std::uint64_t expected = 0;
+  for (std::size_t i = 0; i < state.paths.size(); ++i) {
+    expected += state_digest_part(state.paths[i], digest(std::span<const float>(state.values[i])));
+  }
+
+  const CheckpointReader reader(*serial_, save(7));
+
+  EXPECT_EQ(reader.meta().state_digest, expected);
+}
+
+TEST_F(CheckpointTest, LatestPointsToTheNewest) {
+  save(7);
+  save(12);
+
+  EXPECT_EQ(std::filesystem::read_symlink(scratch_ / "latest.h5"), "step-00000012.h5");
+  EXPECT_EQ(names(), (std::vector<std::string>{"latest.h5", "step-00000007.h5", "step-00000012.h5"}));
+}
+
+TEST_F(CheckpointTest, OnlyOwnLeftoversAreRemoved) {
+  overwrite(scratch_ / ".step-00000003.h5.run1.tmp", "half");
+  overwrite(scratch_ / ".step-00000003.h5.run2.tmp", "half");
+
+  const CheckpointWriter writer(*serial_, scratch_.path(), "run1");
+
+  EXPECT_EQ(names(), std::vector<std::string>{".step-00000003.h5.run2.tmp"});
+}
+
+TEST_F(CheckpointTest, AbandonedSaveLeavesNothing) {
+  const MadeState state = made_state(7);
+  const std::vector<TensorPart> parts = state.parts(0, 1);
+  CheckpointWriter writer(*serial_, scratch_.path(), "run1");
+  writer.begin_save(state.meta, parts);
+  EXPECT_EQ(names(), std::vector<std::string>{".step-00000007.h5.run1.tmp"});
+
+  writer.abandon();
+
+  EXPECT_TRUE(names().empty());
+}
+
+TEST_F(CheckpointTest, PartsThatLeaveAHoleAreABug) {
+  const MadeState state = made_state(7);
+  std::vector<TensorPart> parts = state.parts(0, 1);
+  parts[0].count -= 1;
+  CheckpointWriter writer(*serial_, scratch_.path(), "run1");
+
+  EXPECT_THROW(writer.begin_save(state.meta, parts), InternalError);
+}
+
+TEST_F(CheckpointTest, WriterWorksAgainAfterAFailure) {
+  const MadeState state = made_state(7);
+  const std::vector<TensorPart> parts = state.parts(0, 1);
+  CheckpointWriter writer(*serial_, scratch_.path(), "run1");
+  std::filesystem::create_directory(scratch_ / ".step-00000007.h5.run1.tmp");
+  expect_error(ExitCode::cannot_create, "step-00000007", [&] { writer.save(state.meta, parts); });
+  std::filesystem::remove(scratch_ / ".step-00000007.h5.run1.tmp");
+
+  writer.save(state.meta, parts);
+
+  EXPECT_EQ(list_checkpoints(scratch_.path()).size(), 1U);
+}
+
+TEST_F(CheckpointTest, UnknownTensorIsRefused) {
+  const CheckpointReader reader(*serial_, save(7));
+  std::vector<float> values(1);
+
+  expect_error(ExitCode::bad_data, "/model/other", [&] { reader.read("/model/other", 0, values); });
+}
+
+TEST_F(CheckpointTest, ListIsNewestFirstAndHoldsFinishedFilesOnly) {
+  save(7);
+  save(12);
+  overwrite(scratch_ / "step-x.h5", "");
+  overwrite(scratch_ / ".step-00000020.h5.run1.tmp", "");
+
+  const std::vector<CheckpointFile> files = list_checkpoints(scratch_.path());
+
+  ASSERT_EQ(files.size(), 2U);
+  EXPECT_EQ(files[0].step, 12);
+  EXPECT_EQ(files[1].step, 7);
+}
+
+TEST_F(CheckpointTest, NewestGoodSkipsDamagedFilesAndNamesThem) {
+  save(7);
+  flip_byte(save(12), 2000);
+
+  const NewestGood found = newest_good(*serial_, scratch_.path());
+
+  ASSERT_TRUE(found.checkpoint.has_value());
+  EXPECT_EQ(found.checkpoint->meta().step, 7);
+  ASSERT_EQ(found.bad.size(), 1U);
+  EXPECT_NE(found.bad[0].find("step-00000012.h5"), std::string::npos);
+}
+
+TEST_F(CheckpointTest, NoCheckpointIsNone) {
+  const NewestGood found = newest_good(*serial_, scratch_ / "missing");
+
+  EXPECT_FALSE(found.checkpoint.has_value());
+  EXPECT_TRUE(found.bad.empty());
+}
+
+TEST_F(CheckpointTest, DeletionKeepsNewestMilestonesAndLatest) {
+  for (const std::int64_t step : {10, 20, 25, 30, 35}) {
+    save(step);
+  }
+  save(15);  // latest.h5 now points to an older step
+
+  const auto deleted = delete_old_checkpoints(scratch_.path(), 2, 20);
+
+  EXPECT_EQ(deleted,
+            (std::vector<std::filesystem::path>{scratch_ / "step-00000025.h5", scratch_ / "step-00000010.h5"}));
+  EXPECT_EQ(names(), (std::vector<std::string>{"latest.h5", "step-00000015.h5", "step-00000020.h5", "step-00000030.h5",
+                                               "step-00000035.h5"}));
+}
+
+TEST_F(CheckpointTest, ManyPiecesOfOneTensorMakeItWhole) {
+  const MadeState state = made_state(7);
+  std::vector<TensorPart> pieces;
+  for (const TensorPart& part : state.parts(0, 1)) {
+    const std::int64_t half = part.count / 2;
+    TensorPart second = part;
+    second.first = half;
+    second.count = part.count - half;
+    second.data = part.data + half;
+    pieces.push_back(second);
+    pieces.push_back(part);
+    pieces.back().count = half;
+  }
+  CheckpointWriter writer(*serial_, scratch_.path(), "run1");
+  const CheckpointReader reader(*serial_, writer.save(state.meta, pieces));
+  std::vector<float> values(state.values[0].size());
+
+  reader.read(state.paths[0], 0, values);
+
+  EXPECT_EQ(values, state.values[0]);
+}
+
+}  // namespace
+}  // namespace hrm::io

@@ -1,0 +1,151 @@
+// Shards and checkpoints of several ranks are those of one; one rank's bad file is reported on all.
+#include <cstdio>
+#include <cstdlib>
+
+#include "base/error.hpp"
+#include "base/log.hpp"
+#include "comm/mpi_session.hpp"
+#include "io/checkpoint_reader.hpp"
+#include "io/token_reader.hpp"
+#include "io/user_block.hpp"
+#include "tests/io/io_samples.hpp"
+
+namespace hrm::io {
+namespace {
+
+constexpr std::int64_t n_samples = 150;
+constexpr std::int64_t vocab_size = 300;
+
+/// A folder that all ranks see; the first rank makes it and removes it.
+class SharedFolder {
+ public:
+  explicit SharedFolder(comm::Communicator& world)
+      : own_(world.rank() == 0 ? std::make_unique<ScratchFolder>() : nullptr) {
+    path_ = comm::broadcast_text(world, own_ ? own_->path().string() : "");
+  }
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+
+ private:
+  std::unique_ptr<ScratchFolder> own_;
+  std::filesystem::path path_;
+};
+
+void expect_same_files(const std::filesystem::path& a, const std::filesystem::path& b) {
+  std::size_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(a)) {
+    ensure(file_bytes(entry.path()) == file_bytes(b / entry.path().filename()), "files of the two folders differ");
+    ++count;
+  }
+  ensure(count > 2, "too few files to compare");
+}
+
+void check_shards(comm::Communicator& world, const SharedFolder& folder) {
+  write_made_corpus(world, folder / "all", n_samples, vocab_size, 200);
+  if (world.rank() == 0) {
+    write_made_corpus(*comm::serial_communicator(), folder / "one", n_samples, vocab_size, 200, 33);
+    expect_same_files(folder / "all", folder / "one");
+  }
+  world.barrier();
+}
+
+void check_reading(comm::Communicator& world, const SharedFolder& folder) {
+  const Corpus corpus = open_corpus(world, folder / "all");
+  TokenReader reader(world, corpus.info);
+  std::vector<std::vector<std::int32_t>> tokens(n_samples);
+  std::vector<TokenRange> ranges;
+  for (std::int64_t i = world.rank(); i < n_samples; i += world.size()) {
+    const auto at = static_cast<std::size_t>(i);
+    tokens[at].resize(corpus.index.instruction_length[at] + corpus.index.response_length[at]);
+    ranges.push_back({corpus.index.shard_of(i), static_cast<std::int64_t>(corpus.index.offset[at]),
+                      static_cast<std::int64_t>(tokens[at].size()), tokens[at].data()});
+  }
+  reader.start(ranges);
+  reader.finish();
+  for (std::int64_t i = world.rank(); i < n_samples; i += world.size()) {
+    const MadeSample sample = made_sample(i, vocab_size);
+    std::vector<std::int32_t> expected(sample.instruction.begin(), sample.instruction.end());
+    expected.insert(expected.end(), sample.response.begin(), sample.response.end());
+    ensure(tokens[static_cast<std::size_t>(i)] == expected, "tokens read differ from those written");
+  }
+}
+
+/// The last rank sees a damaged copy of the corpus.
+void check_bad_copy(comm::Communicator& world, const SharedFolder& folder) {
+  const bool last = world.rank() == world.size() - 1;
+  if (last) {
+    std::filesystem::copy(folder / "all", folder / "bad");
+    std::string bytes = file_bytes(folder / "bad/shard-00001.h5");
+    bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 4);
+    overwrite(folder / "bad/shard-00001.h5", bytes);
+  }
+  std::string message;
+  try {
+    open_corpus(world, folder / (last ? "bad" : "all"));
+  } catch (const InputError& error) {
+    message = error.what();
+  }
+  const std::string rank = world.size() == 1 ? "" : fmt::format("rank {}: ", world.size() - 1);
+  ensure(message.starts_with(rank) && message.find("bad/shard-00001.h5") != std::string::npos,
+         "the damaged copy is not reported with rank and file");
+  world.barrier();
+}
+
+void check_checkpoints(comm::Communicator& world, const SharedFolder& folder) {
+  const MadeState state = made_state(7);
+  CheckpointWriter writer(world, folder / "run", "run1");
+  const std::filesystem::path path = writer.save(state.meta, state.parts(world.rank(), world.size()));
+  const std::unique_ptr<comm::Communicator> alone = comm::serial_communicator();
+  CheckpointReader reader(world, path);
+  for (std::size_t i = 0; i < state.paths.size(); ++i) {
+    std::vector<float> values(state.values[i].size());
+    reader.read(state.paths[i], 0, values);
+    ensure(values == state.values[i], "a tensor differs from what was saved");
+  }
+  CheckpointWriter single(*alone, folder / fmt::format("single{}", world.rank()), "run1");
+  single.save(state.meta, state.parts(0, 1));
+  ensure(single.state_digest() == writer.state_digest(), "state_digest depends on the number of ranks");
+  world.barrier();
+}
+
+/// A save that fails on one rank fails on all and leaves older files alone.
+void check_failed_save(comm::Communicator& world, const SharedFolder& folder) {
+  const MadeState state = made_state(8);
+  CheckpointWriter writer(world, folder / "run", "run1");
+  if (world.rank() == 0) {
+    std::filesystem::create_directory(folder / "run/.step-00000008.h5.run1.tmp");  // in the way
+  }
+  world.barrier();
+  bool failed = false;
+  try {
+    writer.save(state.meta, state.parts(world.rank(), world.size()));
+  } catch (const InputError& error) {
+    failed = error.code() == ExitCode::cannot_create;
+  }
+  ensure(failed, "a save without room for its temporary must fail with 73 on every rank");
+  ensure(newest_good(world, folder / "run").checkpoint->meta().step == 7, "the older checkpoint is gone");
+}
+
+void run(comm::Communicator& world) {
+  const SharedFolder folder(world);
+  check_shards(world, folder);
+  check_reading(world, folder);
+  check_bad_copy(world, folder);
+  check_checkpoints(world, folder);
+  check_failed_save(world, folder);
+  world.barrier();
+}
+
+}  // namespace
+}  // namespace hrm::io
+
+int main() {
+  hrm::comm::MpiSession session;
+  hrm::log::set_rank(session.world().rank());
+  try {
+    hrm::io::run(session.world());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "rank %d: %s\n", session.world().rank(), error.what());
+    session.abort(1);
+  }
+  return 0;
+}
