@@ -44,8 +44,12 @@ void attention_backward(Stream, const SequenceLayout& layout, std::int64_t heads
                         Matrix<const T> v, Matrix<const T> out, std::span<const float> lse, Matrix<const T> dout,
                         Matrix<T> dq, Matrix<T> dk, Matrix<T> dv, AttentionWorkspace& workspace);
 
+/// Largest head size of attention_decode.
+inline constexpr std::int64_t largest_decode_head = 512;
+
 /// One new token per sequence against its cache: out (B, heads*d) from q (B, heads*d);
 /// keys[b], values[b] are (lengths[b], heads*d) with row stride `cache_stride`, the new token's own row included.
+/// d <= largest_decode_head (InternalError).
 template <class T>
 void attention_decode(Stream, std::int64_t heads, Matrix<const T> q, std::span<const T* const> keys,
                       std::span<const T* const> values, std::span<const std::int32_t> lengths,
