@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "config/fields.hpp"
+#include "train/dry_run.hpp"
 #include "train/run.hpp"
 
 namespace hrm::app {
@@ -31,6 +32,8 @@ po::options_description options_of_train() {
       "which of them --init-from takes");
   add("stop-after", po::value<std::int64_t>()->default_value(0)->value_name("STEP"),
       "save and stop with 75 after this step");
+  add("dry-run", "print what every rank would do and hold, and exit; nothing is written");
+  add("ranks", po::value<int>()->default_value(0)->value_name("N"), "pretended ranks of --dry-run; 0: those there are");
   add("print-config", "print the resolved configuration with the origin of every value and exit");
   add("keys", "list every configuration key with its default, range and meaning and exit");
   return options;
@@ -89,6 +92,11 @@ int run_train(Arguments args, comm::Communicator& world) {
     return 0;
   }
   set_threads(world, resolved.config.device.threads);
+  if (values->count("dry-run") > 0) {
+    const int ranks = (*values)["ranks"].as<int>();
+    print_text(train::dry_run(world, resolved.config, ranks > 0 ? ranks : world.size()));
+    return 0;
+  }
   return static_cast<int>(train::train(world, resolved.config, options));
 }
 

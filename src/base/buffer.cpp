@@ -1,5 +1,7 @@
 #include "base/buffer.hpp"
 
+#include <sys/mman.h>
+
 #include <array>
 #include <atomic>
 #include <cstdlib>
@@ -11,9 +13,34 @@ namespace {
 
 std::array<std::atomic<std::size_t>, static_cast<std::size_t>(MemoryPart::count)> live_bytes{};
 
-std::atomic<std::size_t>& counter(MemoryPart part) { return live_bytes[static_cast<std::size_t>(part)]; }
+std::atomic<std::size_t>& counter(MemoryPart part) {
+  return live_bytes[static_cast<std::size_t>(part)];
+}
 
-std::size_t padded(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+constexpr std::size_t page_threshold = std::size_t{1} << 20;
+
+std::size_t padded(std::size_t bytes) {
+  return (bytes + 63) / 64 * 64;
+}
+
+/// Large buffers come as untouched pages: the kernel zeroes each when the thread that uses it first touches it (near
+/// that thread's memory), and a plan of a run can be built without owning its memory.
+void* map_pages(std::size_t bytes) {
+  void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (data == MAP_FAILED) {
+    return nullptr;
+  }
+  ::madvise(data, bytes, MADV_HUGEPAGE);  // advice only: refused on some kernels
+  return data;
+}
+
+void* map_small(std::size_t bytes) {
+  void* data = std::aligned_alloc(64, padded(bytes));
+  if (data != nullptr) {
+    std::memset(data, 0, padded(bytes));
+  }
+  return data;
+}
 
 }  // namespace
 
@@ -23,7 +50,9 @@ const char* name(MemoryPart part) {
   return names.at(static_cast<std::size_t>(part));
 }
 
-std::size_t memory_bytes(MemoryPart part) { return counter(part).load(); }
+std::size_t memory_bytes(MemoryPart part) {
+  return counter(part).load();
+}
 
 std::size_t memory_bytes_total() {
   std::size_t sum = 0;
@@ -37,20 +66,24 @@ void* allocate_bytes(std::size_t bytes, MemoryPart part) {
   if (bytes == 0) {
     return nullptr;
   }
-  void* data = std::aligned_alloc(64, padded(bytes));
+  void* data = bytes >= page_threshold ? map_pages(bytes) : map_small(bytes);
   if (data == nullptr) {
     fail(ExitCode::bad_config,
          "cannot allocate {} bytes for {}; use more ranks, fewer pack_tokens or train.recompute = true", bytes,
          name(part));
   }
-  std::memset(data, 0, padded(bytes));
   counter(part) += bytes;
   return data;
 }
 
 void free_bytes(void* data, std::size_t bytes, MemoryPart part) noexcept {
-  if (data != nullptr) {
-    counter(part) -= bytes;
+  if (data == nullptr) {
+    return;
+  }
+  counter(part) -= bytes;
+  if (bytes >= page_threshold) {
+    ::munmap(data, bytes);
+  } else {
     std::free(data);
   }
 }

@@ -15,7 +15,8 @@ const char* name(MemoryPart part);
 std::size_t memory_bytes(MemoryPart part);
 std::size_t memory_bytes_total();
 
-/// 64-byte aligned, zeroed storage, charged to `part`. Throws InputError(bad_config) naming the size when memory is short.
+/// 64-byte aligned, zeroed storage, charged to `part`; memory is taken only where it is touched. Throws
+/// InputError(bad_config) naming the size when the address space is short.
 void* allocate_bytes(std::size_t bytes, MemoryPart part);
 void free_bytes(void* data, std::size_t bytes, MemoryPart part) noexcept;
 

@@ -58,6 +58,9 @@ class Communicator {
 /// A group of one.
 std::unique_ptr<Communicator> serial_communicator();
 
+/// Rank `rank` of `size` without the others, to plan what it would hold. Any communication is an InternalError.
+std::unique_ptr<Communicator> pretend_communicator(int rank, int size);
+
 /// Broadcasts a text of any length from `root`.
 std::string broadcast_text(Communicator& group, std::string text, int root = 0);
 

@@ -1,18 +1,15 @@
 #include "train/run.hpp"
 
-#include <omp.h>
-
 #include "base/digest.hpp"
 #include "base/log.hpp"
 #include "config/resolve.hpp"
 #include "data/batch_plan.hpp"
 #include "data/loader.hpp"
-#include "data/sampling.hpp"
 #include "data/shared_corpus.hpp"
-#include "kernels/matmul.hpp"
 #include "optim/schedule.hpp"
 #include "train/learner.hpp"
 #include "train/pack_view.hpp"
+#include "train/prepare_run.hpp"
 #include "train/progress.hpp"
 #include "train/run_folder.hpp"
 #include "train/save_schedule.hpp"
@@ -59,42 +56,9 @@ class Run {
   double seconds_checkpoint_ = 0;  // of the save after the last step
 };
 
-/// Completes the configuration from corpus and hardware.
-RunFacts make_facts(comm::Communicator& world, config::RunConfig config, const io::CorpusInfo& corpus) {
-  config::check_training(config);
-  config.model = config::complete_model(config.model, corpus.vocab_size);
-  if (corpus.context > config.model.max_seq_len) {
-    fail(ExitCode::bad_config,
-         "{}: these shards hold samples of up to {} tokens, but model.max_seq_len is {}; raise it, or prepare the "
-         "corpus "
-         "again with --context {}",
-         corpus.folder.string(), corpus.context, config.model.max_seq_len, config.model.max_seq_len);
-  }
-  RunFacts facts;
-  facts.config = std::move(config);
-  facts.corpus_digest = corpus.corpus_digest;
-  facts.tokenizer_json = corpus.tokenizer_json;
-  facts.ranks = world.size();
-  facts.threads = omp_get_max_threads();
-  facts.fingerprint = fingerprint(facts.config);
-  return facts;
-}
-
-/// Settles the precision: as stored on resume, else as wanted.
-void settle_precision(RunFacts& facts, const std::optional<io::CheckpointReader>& stored) {
-  facts.precision = config::resolved_precision(facts.config.train.precision, kernels::native_bf16(),
-                                               stored ? stored->meta().precision : "");
-}
-
-std::vector<data::SamplingRule> read_rules(comm::Communicator& world, RunFacts& facts) {
-  const std::string text = data::read_sampling(world, facts.config.data.sampling);
-  facts.sampling_digest = text.empty() ? 0 : digest_text(text);
-  return data::parse_sampling(text, facts.config.data.sampling);
-}
-
 std::optional<io::CheckpointReader> open_start(RunFolder& folder, const RunOptions& options, RunFacts& facts) {
   std::optional<io::CheckpointReader> stored = folder.start_point(options);
-  settle_precision(facts, stored);
+  settle_precision(facts, stored ? stored->meta().precision : "");
   if (stored) {
     check_identity(stored->meta(), facts, stored->path().string());
   }
@@ -105,7 +69,7 @@ Run::Run(comm::Communicator& world, const config::RunConfig& config, const RunOp
     : world_(world),
       options_(options),
       corpus_(world, config.data.path),
-      facts_(make_facts(world, config, corpus_.info())),
+      facts_(make_facts(world.size(), config, corpus_.info())),
       sampling_(read_rules(world, facts_)),
       folder_(world, facts_.config),
       stored_(open_start(folder_, options, facts_)),

@@ -13,8 +13,8 @@ class SaveSchedule {
 
   /// By steps: a pure function of the step, so every rank knows by itself.
   bool due_by_steps(std::int64_t step) const;
-  /// By time: asked on one rank, whose answer is shared. The interval is interval_minutes (0: never); with `auto` it is Young's
-  /// sqrt(2 C M) from the measured cost C of the last save and a mean time between failures M of one day.
+  /// By time: asked on one rank, whose answer is shared. The interval is interval_minutes (0: never); with `auto` it is
+  /// Young's sqrt(2 C M) from the measured cost C of the last save and a mean time between failures M of one day.
   bool due_by_time() const;
   void saved(double seconds);
 

@@ -1,0 +1,41 @@
+#include "train/prepare_run.hpp"
+
+#include <omp.h>
+
+#include "base/digest.hpp"
+#include "base/error.hpp"
+#include "config/resolve.hpp"
+#include "kernels/matmul.hpp"
+
+namespace hrm::train {
+
+RunFacts make_facts(int ranks, config::RunConfig config, const io::CorpusInfo& corpus) {
+  config::check_training(config);
+  config.model = config::complete_model(config.model, corpus.vocab_size);
+  if (ranks > config.train.packs) {
+    fail(ExitCode::bad_config,
+         "{} ranks share {} packs: a rank needs one at least; use at most {} ranks, or raise "
+         "train.packs",
+         ranks, config.train.packs, config.train.packs);
+  }
+  RunFacts facts;
+  facts.config = std::move(config);
+  facts.corpus_digest = corpus.corpus_digest;
+  facts.tokenizer_json = corpus.tokenizer_json;
+  facts.ranks = ranks;
+  facts.threads = omp_get_max_threads();
+  facts.fingerprint = fingerprint(facts.config);
+  return facts;
+}
+
+void settle_precision(RunFacts& facts, const std::string& stored) {
+  facts.precision = config::resolved_precision(facts.config.train.precision, kernels::native_bf16(), stored);
+}
+
+std::vector<data::SamplingRule> read_rules(comm::Communicator& world, RunFacts& facts) {
+  const std::string text = data::read_sampling(world, facts.config.data.sampling);
+  facts.sampling_digest = text.empty() ? 0 : digest_text(text);
+  return data::parse_sampling(text, facts.config.data.sampling);
+}
+
+}  // namespace hrm::train

@@ -1,0 +1,23 @@
+#pragma once
+// The steps that a run and its dry run share: from the given configuration and a corpus to facts and sampling rules.
+#include <string>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "data/sampling.hpp"
+#include "io/corpus.hpp"
+#include "train/train_state.hpp"
+
+namespace hrm::train {
+
+/// Completes the configuration from corpus and hardware; the precision is settled by `settle_precision`.
+/// InputError(bad_config) where corpus and configuration do not fit.
+RunFacts make_facts(int ranks, config::RunConfig config, const io::CorpusInfo& corpus);
+
+/// The precision of the stored run (empty: none), else as wanted.
+void settle_precision(RunFacts& facts, const std::string& stored);
+
+/// Reads data.sampling. Collective.
+std::vector<data::SamplingRule> read_rules(comm::Communicator& world, RunFacts& facts);
+
+}  // namespace hrm::train
