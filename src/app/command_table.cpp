@@ -13,6 +13,11 @@ constexpr Command table[] = {
      [](Arguments args, comm::Communicator&) { return run_tokenizer(args); }},
     {"prepare", Start::mpi, "turn instruction-response lines into HDF5 shards", run_prepare},
     {"train", Start::mpi, "pre-train, fine-tune or continue a run", run_train},
+    {"eval", Start::mpi, "score benchmarks and held-out loss of a checkpoint", run_eval},
+    {"generate", Start::mpi, "answer prompts with a checkpoint", run_generate},
+    {"inspect", Start::one_process, "what is in a shard, checkpoint or metrics file; verify and compare",
+     [](Arguments args, comm::Communicator&) { return run_inspect(args); }},
+    {"bench", Start::mpi, "measure this machine: matrix products, a training step", run_bench},
     {"validate", Start::mpi_if_launched, "replay golden files and print the largest error of each quantity",
      run_validate},
 };

@@ -14,7 +14,7 @@ constexpr const char* usage =
     "with the largest difference over the largest expected magnitude. Exit code 0 only if all hold, else 1.\n\n"
     "Limits: fp32 1e-5, gradients 2e-5; whole numbers exactly; schedules 1e-11. bf16, u = 2^-8: single operations 3 "
     "u,\n"
-    "gradients 5 u; models 6 u sqrt(n/3), gradients 12 u sqrt(n/3), n = roundings on the longest path (10 for each "
+    "gradients 10 u; models 6 u sqrt(n/3), gradients 12 u sqrt(n/3), n = roundings on the longest path (10 for each "
     "layer\n"
     "of each stack call, 3 for each call); counts of predictions only where the file's smallest margin exceeds twice\n"
     "the limit; weights after three updates also 2 learning rates for each update, since the direction of a rounding "

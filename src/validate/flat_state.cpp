@@ -70,15 +70,17 @@ void FlatState::compare_part(const GoldenFile& file, const std::string& group, b
   }
 }
 
-void FlatState::compare(const GoldenFile& file, const std::string& group, bool complete, const Limits& limits,
-                        double weight_slack, Report& report) {
-  compare_part(file, group + "/weights", complete, weights_.span(), limits.value, weight_slack, report);
+void FlatState::compare(const GoldenFile& file, const std::string& group, bool complete, const StateLimits& limits,
+                        Report& report) {
+  compare_part(file, group + "/weights", complete, weights_.span(), limits.weight, limits.weight_slack, report);
   if (config_.beta1 > 0) {
-    compare_part(file, group + "/exp_avg", complete, optimizer_.first_moment().span(), limits.value, 0, report);
+    compare_part(file, group + "/exp_avg", complete, optimizer_.first_moment().span(), limits.first_moment, 0, report);
   }
-  compare_part(file, group + "/exp_avg_sq", complete, optimizer_.second_moment().span(), limits.value, 0, report);
+  compare_part(file, group + "/exp_avg_sq", complete, optimizer_.second_moment().span(), limits.second_moment, 0,
+               report);
   if (config_.ema > 0) {
-    compare_part(file, group + "/ema", complete, optimizer_.average().span(), limits.value, weight_slack, report);
+    compare_part(file, group + "/ema", complete, optimizer_.average().span(), limits.weight, limits.weight_slack,
+                 report);
   }
   for (std::size_t row = 0; row < table_.rows.size(); ++row) {
     const std::string path = group + "/weights/" + table_.rows[row].name;

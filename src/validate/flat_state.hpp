@@ -12,6 +12,14 @@
 
 namespace hrm::validate {
 
+/// Allowed errors of the state after updates, relative to the largest element.
+struct StateLimits {
+  double weight = fp32_limits.value;  ///< also of the averages
+  double first_moment = fp32_limits.value;
+  double second_moment = fp32_limits.value;
+  double weight_slack = 0;  ///< absolute, besides the relative limit
+};
+
 class FlatState {
  public:
   FlatState(const ParameterTable& table, const config::TrainConfig& config);
@@ -28,10 +36,9 @@ class FlatState {
   void update(double learning_rate, const std::vector<bool>& has_gradient);
 
   /// GROUP/{weights,exp_avg,exp_avg_sq,ema}/<name> and the attribute `updates`. `complete`: every trainable row must be
-  /// there; otherwise those that are. `weight_slack`: what weights and averages may be off by absolutely besides the
-  /// relative limit.
-  void compare(const GoldenFile& file, const std::string& group, bool complete, const Limits& limits,
-               double weight_slack, Report& report);
+  /// there; otherwise those that are.
+  void compare(const GoldenFile& file, const std::string& group, bool complete, const StateLimits& limits,
+               Report& report);
 
   /// Compares the gradient with GROUP/<name>; rows without one must be marked so and be zero.
   void compare_gradients(const GoldenFile& file, const std::string& group, const std::vector<bool>& has_gradient,

@@ -1,0 +1,236 @@
+// hrm bench gemm|step
+#include <fmt/core.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "app/options.hpp"
+#include "app/threads.hpp"
+#include "base/error.hpp"
+#include "base/log.hpp"
+#include "bench/gemm.hpp"
+#include "bench/step.hpp"
+#include "kernels/matmul.hpp"
+
+namespace hrm::app {
+namespace {
+
+using nlohmann::ordered_json;
+
+/// Stands in where neither --vocab nor model.vocab_size is given.
+constexpr std::int64_t default_vocabulary = 8192;
+
+void print_once(const std::string& text) {
+  if (log::rank() == 0) {
+    std::fputs((text + "\n").c_str(), stdout);
+  }
+}
+
+std::int64_t positive(const po::variables_map& values, const char* option) {
+  const auto value = values[option].as<std::int64_t>();
+  if (value < 1) {
+    fail(ExitCode::usage, "--{} {}: must be at least 1", option, value);
+  }
+  return value;
+}
+
+double positive_seconds(const po::variables_map& values) {
+  const double seconds = values["seconds"].as<double>();
+  if (!(seconds > 0 && seconds < 1e6)) {
+    fail(ExitCode::usage, "--seconds {}: must be positive", seconds);
+  }
+  return seconds;
+}
+
+/// Configuration with a complete model and a decided precision; `base` as in resolve_config.
+config::RunConfig bench_config(comm::Communicator& world, const po::variables_map& values, const std::string& base) {
+  config::RunConfig config = resolve_config(world, values, base, "command line").config;
+  if (config.model.vocab_size == 0) {
+    config.model.vocab_size = default_vocabulary;
+  }
+  config.model = config::complete_model(config.model, 0);
+  config.train.precision = config::resolved_precision(config.train.precision, kernels::native_bf16());
+  set_threads(world, config.device.threads);
+  return config;
+}
+
+struct Shape {
+  std::string name;
+  std::int64_t out;
+  std::int64_t in;
+};
+
+/// Weights of one layer and the head (golden A.2).
+std::vector<Shape> shapes_of(const config::ModelConfig& model) {
+  const std::int64_t d = model.hidden_size;
+  const std::int64_t f = model.intermediate_size;
+  return {{"gqkv", 4 * d, d}, {"o", d, d}, {"gate_up", 2 * f, d}, {"down", d, f}, {"lm_head", model.vocab_size, d}};
+}
+
+ordered_json measured(const Shape& shape, std::int64_t rows, Precision precision, double seconds) {
+  constexpr std::pair<const char*, bench::GemmKind> kinds[] = {{"forward", bench::GemmKind::forward},
+                                                               {"backward_input", bench::GemmKind::backward_input},
+                                                               {"backward_weight", bench::GemmKind::backward_weight}};
+  ordered_json products = ordered_json::array();
+  for (const auto& [name, kind] : kinds) {
+    const bench::GemmRate rate = bench::measure_gemm(precision, kind, rows, shape.out, shape.in, seconds);
+    products.push_back({{"weight", shape.name},
+                        {"kind", name},
+                        {"rows", rows},
+                        {"out", shape.out},
+                        {"in", shape.in},
+                        {"flops", rate.flops},
+                        {"flops_per_second", rate.flops_per_second},
+                        {"best_flops_per_second", rate.best_per_second},
+                        {"repetitions", rate.repetitions}});
+  }
+  return products;
+}
+
+std::string gemm_line(const ordered_json& p) {
+  return fmt::format("{:<8} {:<16} {:>6} x {:>6} x {:>6}  {:9.2f} GFLOP/s  (best {:.2f}, {} repetitions)",
+                     p["weight"].get<std::string>(), p["kind"].get<std::string>(), p["rows"].get<std::int64_t>(),
+                     p["out"].get<std::int64_t>(), p["in"].get<std::int64_t>(),
+                     p["flops_per_second"].get<double>() * 1e-9, p["best_flops_per_second"].get<double>() * 1e-9,
+                     p["repetitions"].get<std::int64_t>());
+}
+
+int bench_gemm(Arguments args, comm::Communicator& world) {
+  po::options_description options;
+  add_config_options(options);
+  options.add_options()("rows", po::value<std::int64_t>()->default_value(2048), "rows of x [tokens]")(
+      "out", po::value<std::int64_t>(), "one weight [out, in] in place of the model's")(
+      "in", po::value<std::int64_t>(), "the same")("seconds", po::value<double>()->default_value(0.5),
+                                                   "time for each product [s]")("json", "one JSON object");
+  const auto values =
+      parse_options(args,
+                    "hrm bench gemm (--set model.hidden_size=N … | --out N --in N) [--rows N] [--json]\n"
+                    "Rates of the network's matrix products (layer weights and head), forward and both\n"
+                    "gradients, in train.precision.",
+                    options);
+  if (!values) {
+    return 0;
+  }
+  const std::int64_t rows = positive(*values, "rows");
+  const double seconds = positive_seconds(*values);
+  const bool one_shape = values->count("out") != 0 || values->count("in") != 0;
+  std::vector<Shape> shapes;
+  std::string base;
+  if (one_shape) {
+    if (values->count("out") == 0 || values->count("in") == 0) {
+      fail(ExitCode::usage, "--out and --in belong together; give both");
+    }
+    shapes = {{"w", positive(*values, "out"), positive(*values, "in")}};
+    base = "[model]\nlayers = 2\nhidden_size = 64\nnum_heads = 1\n";  // not used, but a model must be whole
+  }
+  const config::RunConfig config = bench_config(world, *values, base);
+  const Precision precision = config::precision_type(config.train.precision);
+  ordered_json result = {{"precision", config.train.precision},
+                         {"threads", omp_get_max_threads()},
+                         {"ranks", world.size()},
+                         {"library", kernels::matmul_library()},
+                         {"instruction_set", kernels::instruction_set()},
+                         {"products", ordered_json::array()}};
+  for (const Shape& shape : one_shape ? shapes : shapes_of(config.model)) {
+    world.barrier();  // so that all ranks of a node load it at the same time
+    for (const ordered_json& product : measured(shape, rows, precision, seconds)) {
+      result["products"].push_back(product);
+    }
+  }
+  if (values->count("json") != 0) {
+    print_once(result.dump());
+    return 0;
+  }
+  print_once(fmt::format("{}, {} threads, {} ({})", config.train.precision, omp_get_max_threads(),
+                         kernels::matmul_library(), kernels::instruction_set()));
+  for (const ordered_json& product : result["products"]) {
+    print_once(gemm_line(product));
+  }
+  return 0;
+}
+
+ordered_json step_json(const bench::StepResult& r) {
+  return {{"tokens_per_second", r.tokens_per_second},
+          {"model_flops_per_second", r.model_flops_per_second},
+          {"gemm_flops_per_second", r.gemm_flops_per_second},
+          {"gemm_share", r.gemm_share},
+          {"seconds_per_step", r.seconds_per_step},
+          {"seconds_forward", r.seconds_forward},
+          {"seconds_backward", r.seconds_backward},
+          {"seconds_communication", r.seconds_communication},
+          {"seconds_optimizer", r.seconds_optimizer},
+          {"peak_memory_bytes", r.peak_memory_bytes},
+          {"steps", r.steps},
+          {"precision", r.precision},
+          {"threads", r.threads},
+          {"ranks", r.ranks}};
+}
+
+std::string step_text(const bench::StepResult& r) {
+  return fmt::format(
+      "{}, {} ranks of {} threads, {} steps\n"
+      "tokens/s            {:.0f}\n"
+      "seconds per step    {:.4f} (forward {:.4f}, backward {:.4f}, communication {:.4f}, optimizer {:.4f})\n"
+      "model GFLOP/s       {:.2f}, {:.1f} % of the products alone ({:.2f} GFLOP/s per rank)\n"
+      "peak memory         {:.1f} MiB per rank",
+      r.precision, r.ranks, r.threads, r.steps, r.tokens_per_second, r.seconds_per_step, r.seconds_forward,
+      r.seconds_backward, r.seconds_communication, r.seconds_optimizer, r.model_flops_per_second * 1e-9,
+      100 * r.gemm_share, r.gemm_flops_per_second * 1e-9, static_cast<double>(r.peak_memory_bytes) / (1 << 20));
+}
+
+int bench_step(Arguments args, comm::Communicator& world) {
+  po::options_description options;
+  add_config_options(options);
+  options.add_options()("sequence", po::value<std::int64_t>()->default_value(256), "slots of every sample [tokens]")(
+      "prefix", po::value<std::int64_t>()->default_value(128), "of them, instruction [tokens]")(
+      "vocab", po::value<std::int64_t>(), "vocabulary [tokens]; default model.vocab_size, else 8192")(
+      "seconds", po::value<double>()->default_value(5), "measured for at least this long [s]")("json",
+                                                                                               "one JSON object");
+  const auto values = parse_options(args,
+                                    "hrm bench step --set model.layers=N --set model.hidden_size=N … [--json]\n"
+                                    "Speed of a training step on synthetic packs: train.packs packs of\n"
+                                    "train.pack_tokens slots, filled with equal samples; a remainder is padding.",
+                                    options);
+  if (!values) {
+    return 0;
+  }
+  bench::StepOptions step;
+  step.sequence = positive(*values, "sequence");
+  step.prefix = positive(*values, "prefix");
+  step.seconds = positive_seconds(*values);
+  // Weaker than files, environment and --set, stronger than the default.
+  std::string base = fmt::format("[model]\nmax_seq_len = {}\n", step.sequence);
+  config::RunConfig config = bench_config(world, *values, base);
+  if (values->count("vocab") != 0) {
+    config.model.vocab_size = 0;
+    config.model = config::complete_model(config.model, positive(*values, "vocab"));
+  }
+  const bench::StepResult result = bench::measure_step(world, config, step);
+  print_once(values->count("json") != 0 ? step_json(result).dump() : step_text(result));
+  return 0;
+}
+
+}  // namespace
+
+int run_bench(Arguments args, comm::Communicator& world) {
+  const std::string what = args.empty() ? "" : args[0];
+  if (what == "gemm") {
+    return bench_gemm(args.subspan(1), world);
+  }
+  if (what == "step") {
+    return bench_step(args.subspan(1), world);
+  }
+  if (what == "--help" || what == "-h") {
+    print_once(
+        "usage: hrm bench gemm|step [options]\n\n"
+        "  gemm  rates of the network's matrix products\n"
+        "  step  speed of a training step on synthetic packs\n\n"
+        "hrm bench gemm --help and hrm bench step --help list the options.");
+    return 0;
+  }
+  fail(ExitCode::usage, "hrm bench {}: what to measure is gemm or step", what);
+}
+
+}  // namespace hrm::app
