@@ -9,14 +9,14 @@ namespace hrm::kernels {
 
 /// What one update of one tensor needs, computed in double beforehand and rounded once.
 struct AdamAtan2Step {
-  float decay;            ///< 1 - lr * weight_decay
-  float beta1;            ///< 0: no first moment (`m` is empty)
+  float decay;  ///< 1 - lr * weight_decay
+  float beta1;  ///< 0: no first moment (`m` is empty)
   float one_minus_beta1;
   float beta2;
   float one_minus_beta2;
-  float step_size;        ///< lr / (1 - beta1^t)
+  float step_size;           ///< lr / (1 - beta1^t)
   float inverse_sqrt_bias2;  ///< 1 / sqrt(1 - beta2^t)
-  float one_minus_ema;    ///< 0 with an empty `e`: no EMA
+  float one_minus_ema;       ///< 0 with an empty `e`: no EMA
 };
 
 AdamAtan2Step adam_atan2_step(double lr, double weight_decay, double beta1, double beta2, double ema, std::int64_t t);
@@ -25,7 +25,7 @@ AdamAtan2Step adam_atan2_step(double lr, double weight_decay, double beta1, doub
 ///   w *= decay; m += (1-b1)(g - m); v = b2 v + (1-b2) g²;
 ///   w -= step_size * atan2(m, sqrt(v) * inverse_sqrt_bias2);  e += (1-ema)(w - e).
 /// atan2(0, 0) = 0. The arithmetic of an element does not depend on its place in the span.
-void adam_atan2_update(Stream, const AdamAtan2Step& step, std::span<float> w, std::span<const float> g, std::span<float> m,
-                       std::span<float> v, std::span<float> e);
+void adam_atan2_update(Stream, const AdamAtan2Step& step, std::span<float> w, std::span<const float> g,
+                       std::span<float> m, std::span<float> v, std::span<float> e);
 
 }  // namespace hrm::kernels

@@ -12,7 +12,7 @@ void head_gate_forward(Stream, Matrix<const T> gate, Matrix<const T> a, Matrix<T
 /// dgate = dy ⊙ a s(1 - s), da = dy ⊙ s with s = sigmoid(gate); y is recomputed because the weight gradient of `o`
 /// needs it and it is not kept. da may be dy.
 template <class T>
-void head_gate_backward(Stream, Matrix<const T> gate, Matrix<const T> a, Matrix<const T> dy, Matrix<T> dgate, Matrix<T> da,
-                        Matrix<T> y);
+void head_gate_backward(Stream, Matrix<const T> gate, Matrix<const T> a, Matrix<const T> dy, Matrix<T> dgate,
+                        Matrix<T> da, Matrix<T> y);
 
 }  // namespace hrm::kernels
