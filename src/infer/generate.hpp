@@ -16,7 +16,7 @@ namespace hrm::infer {
 struct GenerateOptions {
   std::int64_t max_tokens = 512;  ///< of an answer, its end token included
   std::int64_t batch = 0;         ///< answers at a time; 0: up to 64, as many as fit into 1 GiB of cache
-  SamplingOptions sampling;
+  SamplingOptions sampling = {};
 };
 
 /// Why an answer ends.

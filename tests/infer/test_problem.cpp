@@ -2,26 +2,21 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
-
 #include "base/error.hpp"
+#include "tests/infer/test_folder.hpp"
 
 namespace hrm::infer {
 namespace {
+
+using test::write_file;
 
 Problem letters(const std::string& question, const std::string& answer, const std::string& subject = "") {
   return {"quiz", subject, question, answer, {"red", "blue"}, "quiz.jsonl:1"};
 }
 
-std::filesystem::path write(const std::string& name, const std::string& text) {
-  const std::filesystem::path file = std::filesystem::path(testing::TempDir()) / name;
-  std::ofstream(file) << text;
-  return file;
-}
-
 std::string refusal(const std::string& text) {
   try {
-    read_problems(write("bad_problems.jsonl", text));
+    read_problems(write_file("bad_problems.jsonl", text));
   } catch (const InputError& error) {
     EXPECT_EQ(error.code(), ExitCode::bad_data);
     return error.what();
@@ -66,9 +61,9 @@ TEST(Problem, ShotsComeFromTheSameBenchmarkAndSubject) {
 }
 
 TEST(Problem, IsReadWithItsPlace) {
-  const auto file = write("quiz.jsonl",
-                          "{\"benchmark\":\"b\",\"question\":\"q\",\"answer\":\"A\",\"choices\":[\"x\",\"y\"],"
-                          "\"subject\":\"s\"}\n\n{\"question\":\"r\",\"answer\":\"2\"}\n");
+  const auto file = write_file("quiz.jsonl",
+                               "{\"benchmark\":\"b\",\"question\":\"q\",\"answer\":\"A\",\"choices\":[\"x\",\"y\"],"
+                               "\"subject\":\"s\"}\n\n{\"question\":\"r\",\"answer\":\"2\"}\n");
 
   const std::vector<Problem> problems = read_problems(file);
 
