@@ -47,6 +47,21 @@ void replace_link(const std::filesystem::path& link, const std::string& target) 
   publish(temporary, link);
 }
 
+/// A save in flight.
+struct Save {
+  CheckpointMeta meta;
+  std::vector<TensorPart> parts;
+  std::vector<std::size_t> tensor_of;  ///< [parts] index of the part's tensor
+  std::vector<std::string> paths;      ///< [tensors]
+  std::vector<std::int64_t> offsets;   ///< [tensors] where the data start in the file
+  std::vector<std::uint64_t> digests;  ///< [tensors] of what this rank has written
+  std::filesystem::path temporary;
+  std::filesystem::path final_path;
+  RawFile file;
+  std::size_t part = 0;       ///< next to write …
+  std::int64_t position = 0;  ///< … from this element of it
+};
+
 }  // namespace
 
 struct CheckpointWriter::State {
@@ -54,20 +69,6 @@ struct CheckpointWriter::State {
   std::filesystem::path folder;
   std::string run_id;
 
-  /// A save in flight.
-  struct Save {
-    CheckpointMeta meta;
-    std::vector<TensorPart> parts;
-    std::vector<std::size_t> tensor_of;  ///< [parts] index of the part's tensor
-    std::vector<std::string> paths;      ///< [tensors]
-    std::vector<std::int64_t> offsets;   ///< [tensors] where the data start in the file
-    std::vector<std::uint64_t> digests;  ///< [tensors] of what this rank has written
-    std::filesystem::path temporary;
-    std::filesystem::path final_path;
-    RawFile file;
-    std::size_t part = 0;       ///< next to write …
-    std::int64_t position = 0;  ///< … from this element of it
-  };
   std::optional<Save> save;
   std::uint64_t last_digest = 0;
 
@@ -220,7 +221,7 @@ void CheckpointWriter::begin_save(CheckpointMeta meta, std::span<const TensorPar
   State& state = *state_;
   ensure(!state.save, "CheckpointWriter: one save at a time");
   state.save.emplace();
-  State::Save& save = *state.save;
+  Save& save = *state.save;
   save.meta = std::move(meta);
   save.meta.run_id = state.run_id;
   save.meta.state_digest = 0;
@@ -257,7 +258,7 @@ std::filesystem::path CheckpointWriter::commit() {
   State& state = *state_;
   ensure(state.save.has_value() && state.save->part == state.save->parts.size(),
          "CheckpointWriter: commit() too early");
-  State::Save& save = *state.save;
+  Save& save = *state.save;
   state.guarded([&] {
     comm::together(state.group, [&] { save.file.sync(); });
     state.group.sum(std::span(save.digests));
@@ -277,7 +278,7 @@ std::filesystem::path CheckpointWriter::commit() {
     });
   });
   state.last_digest = save.meta.state_digest;
-  const std::filesystem::path path = save.final_path;
+  std::filesystem::path path = save.final_path;
   state.save.reset();
   return path;
 }

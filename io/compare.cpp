@@ -123,7 +123,7 @@ Difference compare_datasets(const h5::Dataset& a, const h5::Dataset& b) {
 
 /// Format of a file whose digest is right.
 std::string open_format(const h5::File& file) {
-  const std::string format = file.string_attribute("format");
+  std::string format = file.string_attribute("format");
   check_format(file, format);
   return format;
 }

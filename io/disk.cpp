@@ -233,7 +233,9 @@ std::string read_text(const std::filesystem::path& path) {
   return text;
 }
 
-std::string utc_now() { return utc_after(0); }
+std::string utc_now() {
+  return utc_after(0);
+}
 
 std::string utc_after(double seconds) {
   const std::time_t now = std::time(nullptr) + static_cast<std::time_t>(seconds);

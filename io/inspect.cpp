@@ -42,7 +42,7 @@ Json attributes_of(const h5::Object& object) {
 
 /// The format named by a file whose digest is right.
 std::string known_format(const h5::File& file) {
-  const std::string format = file.string_attribute("format");
+  std::string format = file.string_attribute("format");
   for (const char* known : {shard_format, corpus_format, checkpoint_format, metrics_format}) {
     if (format == known) {
       check_format(file, format);
