@@ -16,7 +16,7 @@
 namespace hrm::io {
 namespace {
 
-constexpr std::size_t kReadBytes = std::size_t{1} << 20;
+constexpr std::size_t bytes_per_read = std::size_t{1} << 20;
 
 class PlainSource : public ByteSource {
  public:
@@ -61,7 +61,7 @@ class PlainSource : public ByteSource {
 /// What the two decompressors share: compressed bytes from the file, in pieces.
 class CompressedInput {
  public:
-  explicit CompressedInput(const std::filesystem::path& path) : file_(path), bytes_(kReadBytes) {}
+  explicit CompressedInput(const std::filesystem::path& path) : file_(path), bytes_(bytes_per_read) {}
 
   std::span<const char> pending() const { return {bytes_.data() + begin_, end_ - begin_}; }
   void consumed(std::size_t count) { begin_ += count; }
@@ -186,7 +186,7 @@ std::string read_decompressed(const std::filesystem::path& path) {
   std::string text;
   std::size_t size = 0;
   for (std::size_t got = 1; got > 0; size += got) {
-    text.resize(size + kReadBytes);
+    text.resize(size + bytes_per_read);
     got = source->read(std::span(text).subspan(size));
   }
   text.resize(size);
@@ -198,12 +198,12 @@ LineReader::LineReader(const std::filesystem::path& path) : path_(path), source_
 bool LineReader::refill() {
   buffer_.erase(0, begin_);
   begin_ = 0;
-  if (buffer_.size() > kMaxLineBytes) {
+  if (buffer_.size() > longest_line_bytes) {
     fail(ExitCode::bad_data, "{}:{}: the line is longer than {} bytes; is this a text file?", path_.string(),
-         number_ + 1, kMaxLineBytes);
+         number_ + 1, longest_line_bytes);
   }
   const std::size_t held = buffer_.size();
-  buffer_.resize(held + kReadBytes);
+  buffer_.resize(held + bytes_per_read);
   const std::size_t got = source_->read(std::span(buffer_).subspan(held));
   buffer_.resize(held + got);
   return got > 0;

@@ -12,7 +12,7 @@
 namespace hrm::io {
 
 /// Longest line that is read; more is taken for a file that holds no lines.
-inline constexpr std::size_t kMaxLineBytes = std::size_t{1} << 28;
+inline constexpr std::size_t longest_line_bytes = std::size_t{1} << 28;
 
 /// Bytes of a file from its beginning, decompressed where its name ends in .gz or .zst. "-" is standard input.
 class ByteSource {

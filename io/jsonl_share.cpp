@@ -83,9 +83,9 @@ class PlainShare : public LineShare {
       const std::size_t end = more.find('\n');
       text.append(more, 0, end == std::string::npos ? end : end + 1);
       next += static_cast<std::int64_t>(more.size());
-      if (text.size() > kMaxLineBytes + static_cast<std::size_t>(window_)) {
+      if (text.size() > longest_line_bytes + static_cast<std::size_t>(window_)) {
         fail(ExitCode::bad_data, "{}: the line around byte {} is longer than {} bytes; is this a text file?",
-             file_.path().string(), next, kMaxLineBytes);
+             file_.path().string(), next, longest_line_bytes);
       }
     }
   }

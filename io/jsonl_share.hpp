@@ -28,7 +28,7 @@ class LineShare {
 /// Upper bound of a block, but for its last line.
 inline constexpr std::size_t default_block_bytes = std::size_t{4} << 20;
 
-/// Collective. Errors: 66 missing or no file, 65 damaged compression or a line longer than kMaxLineBytes.
+/// Collective. Errors: 66 missing or no file, 65 damaged compression or a line longer than longest_line_bytes.
 std::unique_ptr<LineShare> share_lines(comm::Communicator& group, const std::filesystem::path& path,
                                        std::size_t block_bytes = default_block_bytes);
 

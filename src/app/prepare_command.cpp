@@ -12,7 +12,7 @@
 namespace hrm::app {
 namespace {
 
-constexpr const char* kUsage =
+constexpr const char* usage_text =
     "hrm prepare --input FILE… --tokenizer tokenizer.json --out FOLDER [options]\n"
     "Turns JSONL samples into corpus shards, with all ranks that were started. A line holds {\"instruction\": …, "
     "\"response\": …, \"condition\"?: direct, cot, noisy, synth or several joined by commas (default direct), "
@@ -78,7 +78,7 @@ text::PrepareOptions options_of(const po::variables_map& values) {
 }  // namespace
 
 int run_prepare(Arguments args, comm::Communicator& world) {
-  const auto values = parse_options(args, kUsage, known_options());
+  const auto values = parse_options(args, usage_text, known_options());
   if (!values) {
     return 0;
   }

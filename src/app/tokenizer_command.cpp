@@ -26,7 +26,7 @@ namespace {
 using text::SpecialTokens;
 using text::Tokenizer;
 
-constexpr const char* kUsage =
+constexpr const char* usage_text =
     "hrm tokenizer train --input FILE… --vocab-size N --out tokenizer.json\n"
     "hrm tokenizer encode --tokenizer FILE (--text TEXT | --input FILE|-) [--jsonl] [--plain]\n"
     "hrm tokenizer decode --tokenizer FILE (--ids \"1 2 3\" | --input FILE|-) [--jsonl] [--skip-special]\n"
@@ -220,7 +220,7 @@ int run_tokenizer(Arguments args) {
     return run_decode(args.subspan(1));
   }
   if (action == "--help" || action == "-h") {
-    print(fmt::format("{}\n", kUsage));
+    print(fmt::format("{}\n", usage_text));
     return 0;
   }
   fail(ExitCode::usage, "hrm tokenizer: {} is not an action; give train, encode or decode",

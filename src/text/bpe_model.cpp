@@ -10,9 +10,9 @@
 namespace hrm::text {
 namespace {
 
-constexpr std::uint64_t kFree = ~std::uint64_t{0};
-constexpr std::uint32_t kNoRank = ~std::uint32_t{0};
-constexpr std::size_t kShort = 48;  // up to here a scan for the lowest rank beats a heap
+constexpr std::uint64_t free_key = ~std::uint64_t{0};
+constexpr std::uint32_t no_rank = ~std::uint32_t{0};
+constexpr std::size_t short_length = 48;  // up to here a scan for the lowest rank beats a heap
 
 std::uint64_t pair_key(std::uint32_t left, std::uint32_t right) {
   return std::uint64_t{left} << 32 | right;
@@ -22,7 +22,7 @@ std::uint64_t pair_key(std::uint32_t left, std::uint32_t right) {
 
 BpeModel::BpeModel(const std::array<std::int64_t, 256>& byte_ids, std::span<const MergeRule> rules)
     : byte_ids_(byte_ids),
-      table_(std::bit_ceil(2 * rules.size() + 2), Entry{kFree, kNoRank, 0}),
+      table_(std::bit_ceil(2 * rules.size() + 2), Entry{free_key, no_rank, 0}),
       mask_(table_.size() - 1) {
   for (std::size_t rank = 0; rank < rules.size(); ++rank) {
     insert(rules[rank], static_cast<std::uint32_t>(rank));
@@ -32,7 +32,7 @@ BpeModel::BpeModel(const std::array<std::int64_t, 256>& byte_ids, std::span<cons
 void BpeModel::insert(const MergeRule& rule, std::uint32_t rank) {
   const std::uint64_t key = pair_key(rule.left, rule.right);
   std::uint64_t at = splitmix64(key) & mask_;
-  while (table_[at].pair != kFree && table_[at].pair != key) {
+  while (table_[at].pair != free_key && table_[at].pair != key) {
     at = (at + 1) & mask_;
   }
   table_[at] = {key, rank, rule.merged};
@@ -42,7 +42,7 @@ const BpeModel::Entry* BpeModel::find(std::uint32_t left, std::uint32_t right) c
   const std::uint64_t key = pair_key(left, right);
   std::uint64_t at = splitmix64(key) & mask_;
   while (table_[at].pair != key) {
-    if (table_[at].pair == kFree) {
+    if (table_[at].pair == free_key) {
       return nullptr;
     }
     at = (at + 1) & mask_;
@@ -51,12 +51,12 @@ const BpeModel::Entry* BpeModel::find(std::uint32_t left, std::uint32_t right) c
 }
 
 void BpeModel::encode(std::string_view bytes, std::vector<std::uint32_t>& ids) const {
-  std::array<std::uint32_t, kShort> few;
+  std::array<std::uint32_t, short_length> few;
   std::vector<std::uint32_t> many;
-  if (bytes.size() > kShort) {
+  if (bytes.size() > short_length) {
     many.resize(bytes.size());
   }
-  std::uint32_t* const symbols = bytes.size() > kShort ? many.data() : few.data();
+  std::uint32_t* const symbols = bytes.size() > short_length ? many.data() : few.data();
   std::size_t count = 0;
   for (const char byte : bytes) {
     const std::int64_t id = byte_ids_[static_cast<unsigned char>(byte)];
@@ -64,7 +64,7 @@ void BpeModel::encode(std::string_view bytes, std::vector<std::uint32_t>& ids) c
       symbols[count++] = static_cast<std::uint32_t>(id);
     }
   }
-  if (count <= kShort) {
+  if (count <= short_length) {
     merge_short({symbols, count}, ids);
   } else {
     merge_long({symbols, count}, ids);
@@ -72,14 +72,14 @@ void BpeModel::encode(std::string_view bytes, std::vector<std::uint32_t>& ids) c
 }
 
 void BpeModel::merge_short(std::span<const std::uint32_t> given, std::vector<std::uint32_t>& ids) const {
-  std::array<std::uint32_t, kShort> symbols;
-  std::array<std::uint32_t, kShort> ranks;   // of the pair that starts here
-  std::array<std::uint32_t, kShort> merged;  // what that pair becomes
+  std::array<std::uint32_t, short_length> symbols;
+  std::array<std::uint32_t, short_length> ranks;   // of the pair that starts here
+  std::array<std::uint32_t, short_length> merged;  // what that pair becomes
   std::size_t count = given.size();
   std::copy(given.begin(), given.end(), symbols.begin());
   const auto look_up = [&](std::size_t i) {
     const Entry* entry = i + 1 < count ? find(symbols[i], symbols[i + 1]) : nullptr;
-    ranks[i] = entry != nullptr ? entry->rank : kNoRank;
+    ranks[i] = entry != nullptr ? entry->rank : no_rank;
     merged[i] = entry != nullptr ? entry->merged : 0;
   };
   for (std::size_t i = 0; i < count; ++i) {
@@ -87,7 +87,7 @@ void BpeModel::merge_short(std::span<const std::uint32_t> given, std::vector<std
   }
   while (count > 1) {
     const auto lowest = std::min_element(ranks.begin(), ranks.begin() + static_cast<std::ptrdiff_t>(count));
-    if (*lowest == kNoRank) {
+    if (*lowest == no_rank) {
       break;
     }
     const auto at = static_cast<std::size_t>(lowest - ranks.begin());

@@ -220,7 +220,7 @@ void learn_merges(const BpeOptions& options, PairCounts& counts, Vocabulary& voc
 }
 
 void add_special_tokens(Vocabulary& vocabulary, TokenizerFile& file) {
-  for (const std::string_view token : kSpecialTokens) {
+  for (const std::string_view token : special_token_names) {
     AddedToken row;
     row.id = vocabulary.add(std::string(token));
     row.content = token;
@@ -234,7 +234,7 @@ void add_special_tokens(Vocabulary& vocabulary, TokenizerFile& file) {
 TokenizerFile hrm_layout() {
   TokenizerFile file;
   file.normalization = Normalization::nfc;
-  file.split_patterns = {std::string(kHrmPattern)};
+  file.split_patterns = {std::string(hrm_pattern)};
   return file;
 }
 

@@ -13,7 +13,7 @@ enum class InitialAlphabet { all, none };
 struct BpeOptions {
   std::int64_t vocab_size = 0;                              // special tokens, alphabet and merges together
   std::uint64_t min_frequency = 2;                          // pairs that occur less often are not merged
-  bool special_tokens = true;                               // kSpecialTokens take the first ids
+  bool special_tokens = true;                               // special_token_names take the first ids
   InitialAlphabet initial_alphabet = InitialAlphabet::all;  // all 256 bytes, or those that occur
 };
 

@@ -18,10 +18,10 @@ std::array<char32_t, 256> make_characters() {
   return characters;
 }
 
-constexpr std::size_t kMapped = 0x144;  // one past the highest stand-in: 68 bytes do not stand for themselves
+constexpr std::size_t stand_in_limit = 0x144;  // one past the highest stand-in: 68 bytes do not stand for themselves
 
-std::array<int, kMapped> make_bytes() {
-  std::array<int, kMapped> bytes;
+std::array<int, stand_in_limit> make_bytes() {
+  std::array<int, stand_in_limit> bytes;
   bytes.fill(-1);
   for (std::size_t byte = 0; byte < 256; ++byte) {
     bytes[byte_characters()[byte]] = static_cast<int>(byte);
@@ -37,8 +37,8 @@ const std::array<char32_t, 256>& byte_characters() {
 }
 
 std::optional<unsigned char> byte_of(char32_t character) {
-  static const std::array<int, kMapped> bytes = make_bytes();
-  if (character >= kMapped || bytes[character] < 0) {
+  static const std::array<int, stand_in_limit> bytes = make_bytes();
+  if (character >= stand_in_limit || bytes[character] < 0) {
     return std::nullopt;
   }
   return static_cast<unsigned char>(bytes[character]);

@@ -18,7 +18,7 @@ class PreTokenizer {
       splitters_.emplace_back(pattern, name + ": pre_tokenizer");
     }
     if (file.use_regex) {
-      byte_level_.emplace(kGpt2Pattern, name + ": pre_tokenizer");
+      byte_level_.emplace(gpt2_pattern, name + ": pre_tokenizer");
     }
   }
 

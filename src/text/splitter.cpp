@@ -13,9 +13,9 @@ namespace hrm::text {
 namespace {
 
 // PCRE2's \s counts U+180E as white space; the property White_Space, which tokenizer files mean, does not.
-constexpr std::string_view kWhiteSpace =
+constexpr std::string_view white_space_members =
     R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
-constexpr std::string_view kNotWhiteSpace =
+constexpr std::string_view other_members =
     R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027})"
     R"(\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
 
@@ -26,7 +26,7 @@ std::string spell_out_white_space(std::string_view pattern) {
   for (std::size_t i = 0; i < pattern.size(); ++i) {
     const bool escape = pattern[i] == '\\' && i + 1 < pattern.size();
     if (escape && (pattern[i + 1] == 's' || pattern[i + 1] == 'S')) {
-      const std::string_view members = pattern[i + 1] == 's' ? kWhiteSpace : kNotWhiteSpace;
+      const std::string_view members = pattern[i + 1] == 's' ? white_space_members : other_members;
       out += in_class ? std::string(members) : fmt::format("[{}]", members);
       ++i;
     } else if (escape) {

@@ -9,11 +9,11 @@
 namespace hrm::text {
 
 /// GPT-2's expression, which a ByteLevel pre-tokenizer with use_regex stands for.
-inline constexpr std::string_view kGpt2Pattern =
+inline constexpr std::string_view gpt2_pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 /// HRM-Text's expression (single digits, Qwen's style).
-inline constexpr std::string_view kHrmPattern =
+inline constexpr std::string_view hrm_pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 /// A compiled expression; matches are pieces, and so is the text between them. Safe to use from several threads.

@@ -14,7 +14,7 @@ namespace hrm::text {
 namespace {
 
 /// Limit on ids, so that a damaged file cannot ask for a table of gigabytes.
-constexpr std::uint32_t kMaxId = 1u << 24;
+constexpr std::uint32_t id_limit = 1u << 24;
 
 std::uint64_t next_serial() {
   static std::atomic<std::uint64_t> last{0};
@@ -61,9 +61,9 @@ Tokenizer::Tokenizer(const TokenizerFile& file, std::string json, std::string na
 }
 
 void Tokenizer::add_token(const std::string& token, std::uint32_t id, const char* field) {
-  if (id >= kMaxId) {
+  if (id >= id_limit) {
     fail(ExitCode::bad_data, "{}: {}: the id {} of {} is out of range; ids must be below {}", name_, field, id, token,
-         kMaxId);
+         id_limit);
   }
   if (has(id)) {
     fail(ExitCode::bad_data, "{}: {}: the id {} of {} is taken already; give each token its own id", name_, field, id,
@@ -169,7 +169,7 @@ void Tokenizer::encode_normalised(std::string_view utf8, std::vector<std::uint32
   thread_local WordCache cache;
   cache.belong_to(serial_);
   pre_tokenizer_.pieces(utf8, [&](std::string_view piece) {
-    if (piece.size() > WordCache::kMaxBytes) {
+    if (piece.size() > WordCache::max_bytes) {
       encode_piece(piece, ids);
       return;
     }
@@ -180,7 +180,7 @@ void Tokenizer::encode_normalised(std::string_view utf8, std::vector<std::uint32
     }
     const std::size_t before = ids.size();
     encode_piece(piece, ids);
-    if (const std::size_t count = ids.size() - before; count <= WordCache::kMaxIds) {
+    if (const std::size_t count = ids.size() - before; count <= WordCache::max_ids) {
       WordCache::fill(slot, piece, ids.data() + before, count);
     }
   });

@@ -25,11 +25,11 @@ struct Place {
   }
 };
 
-const json kNull;
+const json null_value;
 
 const json& member(const json& object, const char* key) {
   const auto found = object.find(key);
-  return found == object.end() ? kNull : *found;
+  return found == object.end() ? null_value : *found;
 }
 
 const json& object_at(const json& object, const char* key, const Place& place) {

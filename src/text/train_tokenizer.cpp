@@ -21,7 +21,7 @@ class Documents {
   void add(std::string document) {
     bytes_ += document.size();
     batch_.push_back(std::move(document));
-    if (bytes_ >= kBatchBytes) {
+    if (bytes_ >= batch_bytes) {
       flush();
     }
   }
@@ -32,7 +32,7 @@ class Documents {
   }
 
  private:
-  static constexpr std::size_t kBatchBytes = std::size_t{16} << 20;
+  static constexpr std::size_t batch_bytes = std::size_t{16} << 20;
   WordCounter& counter_;
   std::vector<std::string> batch_;
   std::size_t bytes_ = 0;
@@ -51,7 +51,7 @@ void add_sample(std::string_view line, const std::string& place, Documents& docu
   }
   const nlohmann::json object = io::parse_jsonl_object(line, place);
   for (const char* field : {"instruction", "response"}) {
-    documents.add(std::string(first_code_points(io::required_string(object, field, place), kDocumentCharacters)));
+    documents.add(std::string(first_code_points(io::required_string(object, field, place), document_characters)));
   }
 }
 

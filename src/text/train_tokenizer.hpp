@@ -12,7 +12,7 @@ struct TrainingInput {
 };
 
 /// The first characters of a sample's instruction and of its response that are documents.
-inline constexpr std::size_t kDocumentCharacters = 10000;
+inline constexpr std::size_t document_characters = 10000;
 
 /// Learns a tokenizer from files. Errors: 65 naming FILE:LINE, 66 missing file; see train_bpe.
 TokenizerFile train_tokenizer(const TrainingInput& input, const BpeOptions& options);

@@ -15,21 +15,21 @@ namespace {
 
 using Merges = std::vector<std::pair<std::string, std::string>>;
 
-const BpeOptions kBare = {
+const BpeOptions bare = {
     .vocab_size = 100, .min_frequency = 0, .special_tokens = false, .initial_alphabet = InitialAlphabet::none};
 
 TEST(BpeTrainer, MergesFollowCountThenLowerIds) {
   // Ids: a 0, b 1, c 2, d 3. a+b three times; then ab+c and ab+d twice each: the lower right id first.
   const std::vector<WordCount> words = {{"ab", 1}, {"abd", 2}, {"abc", 2}, {"cd", 1}};
 
-  const TokenizerFile trained = train_bpe(kBare, words);
+  const TokenizerFile trained = train_bpe(bare, words);
 
   EXPECT_EQ(trained.merges, (Merges{{"a", "b"}, {"ab", "c"}, {"ab", "d"}, {"c", "d"}}));
 }
 
 TEST(BpeTrainer, OverlappingPairsCountEach) {
   // "aaa" holds a+a twice, so it comes before the three of b+c at count 2 · 2.
-  const TokenizerFile trained = train_bpe(kBare, std::vector<WordCount>{{"aaa", 2}, {"bc", 3}});
+  const TokenizerFile trained = train_bpe(bare, std::vector<WordCount>{{"aaa", 2}, {"bc", 3}});
 
   EXPECT_EQ(trained.merges.at(0), (std::pair<std::string, std::string>{"a", "a"}));
   EXPECT_EQ(trained.merges.at(1), (std::pair<std::string, std::string>{"b", "c"}));
@@ -37,7 +37,7 @@ TEST(BpeTrainer, OverlappingPairsCountEach) {
 }
 
 TEST(BpeTrainer, RarePairsAreLeftAlone) {
-  BpeOptions options = kBare;
+  BpeOptions options = bare;
   options.min_frequency = 3;
 
   const TokenizerFile trained = train_bpe(options, std::vector<WordCount>{{"ab", 3}, {"cd", 2}});
@@ -48,7 +48,7 @@ TEST(BpeTrainer, RarePairsAreLeftAlone) {
 TEST(BpeTrainer, EveryTokenIsListedOnce) {
   const std::vector<WordCount> words = {{"abc", 1}, {"xbc", 9}, {"abx", 5}, {"bcab", 7}, {"aaaaaaa", 3}};
 
-  const TokenizerFile trained = train_bpe(kBare, words);
+  const TokenizerFile trained = train_bpe(bare, words);
 
   std::set<std::string> tokens;
   for (const auto& [token, id] : trained.vocab) {
@@ -63,7 +63,7 @@ TEST(BpeTrainer, SpecialTokensAndAllBytesComeFirst) {
   EXPECT_EQ(trained.vocab[30].first, "</think>");
   EXPECT_EQ(trained.vocab[31].first, "!");  // the lowest stand-in
   EXPECT_EQ(trained.vocab.back().first, "\u0143");
-  EXPECT_EQ(trained.added_tokens.size(), kSpecialTokens.size());
+  EXPECT_EQ(trained.added_tokens.size(), special_token_names.size());
 }
 
 TEST(BpeTrainer, ASizeWithoutRoomForTheAlphabetIsRefused) {
