@@ -23,7 +23,7 @@ rm -rf demo
 mkdir demo
 
 say "corpus: WordNet's definitions and generated tasks with checkable answers"
-step /usr/bin/python3 validation/demo_corpus.py --out demo --synsets 30000
+step /usr/bin/python3 validation/demo_corpus.py --out demo
 
 say "tokenizer"
 step "$hrm" tokenizer train --input demo/train.jsonl --vocab-size 2048 --out demo/tokenizer.json
@@ -48,8 +48,8 @@ step "${train[@]}" --resume auto
 say "what the checkpoint holds"
 step "$hrm" inspect demo/run/latest.h5 --verify
 
-say "held-out problems, answered freely and greedily with the averaged (EMA) weights"
-step "$hrm" eval --checkpoint demo/run/latest.h5 --benchmark demo/eval.jsonl
+say "held-out problems, answered freely and greedily with the averaged (EMA) weights, and held-out loss"
+step "$hrm" eval --checkpoint demo/run/latest.h5 --benchmark demo/eval.jsonl --data demo/heldout
 
 say "a few answers"
 while IFS= read -r prompt; do

@@ -29,7 +29,8 @@ class Outcome:
         self.command, self.code, self.out, self.err = command, code, out, err
 
     def errors(self):
-        return [line for line in self.err.splitlines() if "hrm: error:" in line]
+        """Error messages; one may take several lines."""
+        return [part.split("\n----")[0] for part in self.err.split("hrm: error: ")[1:]]
 
     def __str__(self):
         return f"$ {' '.join(map(str, self.command))}\nexit code {self.code}\n--- out\n{self.out}\n--- err\n{self.err}"
@@ -89,7 +90,7 @@ class HrmTest(unittest.TestCase):
         return outcome
 
     def refused(self, code, *arguments, says=(), **options):
-        """Ends with `code` and one error line that holds every text of `says`."""
+        """Ends with `code` and one error message that holds every text of `says`."""
         outcome = run_hrm(*arguments, **options)
         self.check_refusal(outcome, code, says)
         return outcome

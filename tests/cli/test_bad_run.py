@@ -68,6 +68,7 @@ class BadRun(HrmTest):
         held, _ = self.shards(words, "held", tokenizer=other)
 
         self.train_refused(BAD_CONFIG, ["held"], eval__path=held)
+        self.refused(BAD_CONFIG, "eval", "--checkpoint", self.checkpoint(), "--data", held, says=["held"])
 
     def test_corpus_smaller_than_one_batch(self):
         small, _ = self.shards(sums(5), "small", tokenizer=self.tok)
