@@ -80,7 +80,8 @@ std::vector<const Problem*> shots_for(const Problem& problem, std::span<const Pr
   std::vector<const Problem*> chosen;
   for (const Problem& shot : shots) {
     const bool subject_fits = shot.subject.empty() || problem.subject.empty() || shot.subject == problem.subject;
-    if (std::ssize(chosen) < count && shot.benchmark == problem.benchmark && subject_fits) {
+    const bool is_itself = shot.question == problem.question;
+    if (std::ssize(chosen) < count && shot.benchmark == problem.benchmark && subject_fits && !is_itself) {
       chosen.push_back(&shot);
     }
   }

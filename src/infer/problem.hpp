@@ -27,7 +27,8 @@ std::vector<Problem> read_problems(const std::filesystem::path& file);
 /// How a problem is scored unless the user says otherwise: choices by letter, gsm8k and svamp by number, else exact.
 Metric default_metric(const Problem& problem);
 
-/// The first `count` shots of the problem's benchmark, and of its subject where both have one.
+/// The first `count` shots of the problem's benchmark, and of its subject where both have one; never its own
+/// question.
 std::vector<const Problem*> shots_for(const Problem& problem, std::span<const Problem> shots, std::int64_t count);
 
 /// Text that is asked: each shot followed by its answer and a blank line, then the question. With choices a block is

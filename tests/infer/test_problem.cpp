@@ -60,6 +60,15 @@ TEST(Problem, ShotsComeFromTheSameBenchmarkAndSubject) {
   EXPECT_EQ(chosen[0]->question, "c");
 }
 
+TEST(Problem, IsNoShotOfItself) {
+  const std::vector<Problem> pool{letters("q", "A"), letters("r", "B")};
+
+  const auto chosen = shots_for(letters("q", "A"), pool, 2);
+
+  ASSERT_EQ(chosen.size(), 1U);
+  EXPECT_EQ(chosen[0]->question, "r");
+}
+
 TEST(Problem, IsReadWithItsPlace) {
   const auto file = write_file("quiz.jsonl",
                                "{\"benchmark\":\"b\",\"question\":\"q\",\"answer\":\"A\",\"choices\":[\"x\",\"y\"],"
