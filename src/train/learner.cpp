@@ -74,7 +74,7 @@ void Learner::initialise() {
                           row.trainable ? weights_.span(row.offset, row.count()) : std::span<float>(zl_init_));
   }
   optimizer_.start_average(own(weights_));
-  load_network();
+  load_masters();
 }
 
 void Learner::initialise_from(const io::CheckpointReader& checkpoint, const std::string& folder) {
@@ -83,7 +83,7 @@ void Learner::initialise_from(const io::CheckpointReader& checkpoint, const std:
     checkpoint.read(path, 0, row.trainable ? weights_.span(row.offset, row.count()) : std::span<float>(zl_init_));
   }
   optimizer_.start_average(own(weights_));
-  load_network();
+  load_masters();
 }
 
 void Learner::restore(const io::CheckpointReader& checkpoint) {
@@ -103,10 +103,6 @@ void Learner::restore(const io::CheckpointReader& checkpoint) {
     const io::TensorInfo* info = checkpoint.find("/optimizer/exp_avg_sq/" + table().rows[row].name);
     optimizer_.counts()[row] = info != nullptr ? info->step : 0;
   }
-}
-
-void Learner::load_network() {
-  network_->load(weights_.span(), zl_init_);
 }
 
 void Learner::begin_step() {
@@ -185,7 +181,7 @@ StepResult Learner::finish_step(model::Horizon horizon, double learning_rate, bo
     optimizer_.update(own(weights_), gradient_.span(), learning_rate,
                       [&](int row) { return network_->has_gradient(row, horizon); });
     gather(weights_);
-    load_network();
+    load_masters();
     seconds_.optimizer += timer.seconds() - (seconds_.communication - before);
   }
   result.seconds = seconds_;
@@ -228,9 +224,9 @@ std::vector<io::TensorPart> Learner::checkpoint_parts() {
   return parts;
 }
 
-bool Learner::use_average() {
+Learner::Weights Learner::load_average() {
   if (config_.train.ema <= 0) {
-    return false;
+    return {weights_.span(), zl_init_};
   }
   if (average_.size() == 0) {
     average_ = Buffer<float>(table().flat_size, MemoryPart::weights);
@@ -238,11 +234,7 @@ bool Learner::use_average() {
   std::copy(optimizer_.average().data(), optimizer_.average().data() + owned_.count(), average_.data() + owned_.first);
   gather(average_);
   network_->load(average_.span(), zl_init_);
-  return true;
-}
-
-void Learner::use_weights() {
-  load_network();
+  return {average_.span(), zl_init_};
 }
 
 }  // namespace hrm::train

@@ -60,17 +60,22 @@ class Learner {
   /// This rank's parts of every tensor, for a checkpoint; valid until the next update.
   std::vector<io::TensorPart> checkpoint_parts();
 
-  /// Network with the current weights (masters, or EMA through `average_weights`), for evaluation.
+  /// With the masters loaded, unless load_average() came last.
   model::Network& network() { return *network_; }
   const ParameterTable& table() const { return network_->table(); }
-  /// Loads the EMA into the network (collective; false without EMA); `restore_weights` undoes it.
-  bool use_average();
-  void use_weights();
+
+  struct Weights {
+    std::span<const float> flat;  ///< layout of table()
+    std::span<const float> zl_init;
+  };
+  /// Loads the EMA into the network (the masters where there is none) and returns what was loaded; collective.
+  /// load_masters() undoes it.
+  Weights load_average();
+  void load_masters() { network_->load(weights_.span(), zl_init_); }
 
  private:
   class Sink;
   void gather(Buffer<float>& flat);
-  void load_network();
   void share_scalars(StepResult& result, bool vote_stop, bool vote_save);
   void add_square_sums();
   std::span<float> own(Buffer<float>& flat) { return flat.span(owned_.first, owned_.count()); }

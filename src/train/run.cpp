@@ -7,6 +7,7 @@
 #include "data/loader.hpp"
 #include "data/shared_corpus.hpp"
 #include "optim/schedule.hpp"
+#include "train/evaluation.hpp"
 #include "train/learner.hpp"
 #include "train/pack_view.hpp"
 #include "train/prepare_run.hpp"
@@ -34,6 +35,7 @@ class Run {
   void after_step(const data::Batch& batch, const StepResult& result, double seconds);
   nlohmann::json metrics_row(const data::Batch& batch, const StepResult& result, double seconds) const;
   void save(const std::string& why);
+  void evaluate();
   ExitCode finish(ExitCode code, const std::string& reason);
   double seconds_left() const;
 
@@ -48,6 +50,7 @@ class Run {
   TrainState state_;
   Learner learner_;
   data::Loader loader_;
+  Evaluation evaluation_;
   SaveSchedule saves_;
   Progress progress_;
   Timer since_start_;
@@ -76,6 +79,7 @@ Run::Run(comm::Communicator& world, const config::RunConfig& config, const RunOp
       plan_(corpus_.node(), corpus_.table(), facts_.config.train, facts_.config.model.max_seq_len, sampling_),
       learner_(world, facts_.config, config::precision_type(facts_.precision)),
       loader_(world, corpus_, plan_, learner_.share(), data::supervise_by(facts_.config.train.loss)),
+      evaluation_(world, facts_),
       saves_(facts_.config.checkpoint) {
   check_plan();
   folder_.require_room(learner_.checkpoint_parts());
@@ -178,6 +182,9 @@ bool Run::step() {
   state_.wall_seconds = seconds_before_ + since_start_.seconds();
   after_step(batch, result, timer.seconds());
   const bool last = state_.step == plan_.steps();
+  if (!last && evaluation_.due(number)) {
+    evaluate();
+  }
   if (!last && result.stop_votes == 0 && (saves_.due_by_steps(number) || result.save_votes > 0)) {
     save("interval");
   }
@@ -238,9 +245,20 @@ void Run::save(const std::string& why) {
   folder_.publish_metrics(true);
 }
 
+void Run::evaluate() {
+  progress_.finish();
+  for (const nlohmann::json& row : evaluation_.run(learner_, state_.step)) {
+    folder_.append(row);
+  }
+  folder_.publish_metrics(true);
+}
+
 ExitCode Run::finish(ExitCode code, const std::string& reason) {
   progress_.finish();
   save(reason);
+  if (code == ExitCode::ok) {
+    evaluate();
+  }
   folder_.event(state_.step, code == ExitCode::ok ? "finish" : "stop", reason);
   folder_.status(io::state_of_exit(static_cast<int>(code)), static_cast<int>(code), state_, 0, reason);
   folder_.publish_metrics(true);

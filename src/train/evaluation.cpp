@@ -1,0 +1,91 @@
+#include "train/evaluation.hpp"
+
+#include <algorithm>
+
+#include "base/log.hpp"
+#include "config/resolve.hpp"
+#include "infer/held_out.hpp"
+#include "infer/problem.hpp"
+
+namespace hrm::train {
+namespace {
+
+/// Names of groups in metrics.h5 hold no slash.
+std::string group_name(std::string name) {
+  std::replace(name.begin(), name.end(), '/', '.');
+  return name;
+}
+
+nlohmann::json row_of(const std::string& name, std::int64_t step) {
+  return {{"record", "eval"}, {"name", group_name(name)}, {"step", step}};
+}
+
+}  // namespace
+
+Evaluation::Evaluation(comm::Communicator& world, const RunFacts& facts)
+    : world_(world),
+      config_(facts.config),
+      precision_(config::precision_type(facts.precision)),
+      tokenizer_(text::Tokenizer::parse(facts.tokenizer_json, "tokenizer of " + facts.config.data.path)) {
+  if (!config_.eval.path.empty()) {
+    corpus_ = std::make_unique<data::SharedCorpus>(world, config_.eval.path);
+    infer::check_held_out(*corpus_, tokenizer_, config_.model, "data.path " + config_.data.path);
+  }
+  if (!config_.eval.benchmark.empty()) {
+    benchmarks_.files = {config_.eval.benchmark};
+    comm::together(world, [&] { infer::read_problems(config_.eval.benchmark); });
+  }
+}
+
+bool Evaluation::due(std::int64_t step) const {
+  return wanted() && config_.eval.interval_steps > 0 && step % config_.eval.interval_steps == 0;
+}
+
+std::vector<nlohmann::json> Evaluation::run(Learner& learner, std::int64_t step) {
+  std::vector<nlohmann::json> rows;
+  if (!wanted()) {
+    return rows;
+  }
+  const Learner::Weights weights = learner.load_average();
+  if (corpus_) {
+    add_held_out(learner, step, rows);
+  }
+  if (!benchmarks_.files.empty()) {
+    add_benchmarks(weights, step, rows);
+  }
+  learner.load_masters();
+  return rows;
+}
+
+void Evaluation::add_held_out(Learner& learner, std::int64_t step, std::vector<nlohmann::json>& rows) {
+  const infer::HeldOutLoss loss = infer::held_out_loss(learner.network(), config_.train.pack_tokens, *corpus_);
+  const auto add = [&](const std::string& name, const infer::StratumLoss& stratum) {
+    nlohmann::json row = row_of(name, step);
+    row["loss"] = stratum.loss();
+    row["tokens"] = stratum.tokens;
+    row["samples"] = stratum.samples;
+    rows.push_back(row);
+  };
+  add("heldout", loss.total);
+  rows.back()["accuracy"] = loss.accuracy;
+  for (const infer::StratumLoss& stratum : loss.strata) {
+    add("heldout." + stratum.name, stratum);
+  }
+  log::info("step {}: held-out loss {:.4f} nats per response token, {:.1f} % of them predicted", step,
+            loss.total.loss(), 100 * loss.accuracy);
+}
+
+void Evaluation::add_benchmarks(const Learner::Weights& weights, std::int64_t step, std::vector<nlohmann::json>& rows) {
+  const infer::Model model{config_.model, precision_, weights.flat, weights.zl_init, tokenizer_};
+  for (const infer::BenchmarkScore& benchmark : infer::run_benchmarks(world_, model, benchmarks_).scores) {
+    nlohmann::json row = row_of(benchmark.name, step);
+    row["n"] = benchmark.total.n;
+    row["correct"] = benchmark.total.correct;
+    row["invalid"] = benchmark.total.invalid;
+    row["score"] = benchmark.total.score();
+    rows.push_back(row);
+    log::info("step {}: {} {:.1f} % of {}", step, benchmark.name, 100 * benchmark.total.score(), benchmark.total.n);
+  }
+}
+
+}  // namespace hrm::train

@@ -1,0 +1,42 @@
+#pragma once
+// Evaluation inside a run, with the averaged weights: held-out loss of eval.path and scores of eval.benchmark.
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "data/shared_corpus.hpp"
+#include "infer/benchmark.hpp"
+#include "text/tokenizer.hpp"
+#include "train/learner.hpp"
+#include "train/train_state.hpp"
+
+namespace hrm::train {
+
+class Evaluation {
+ public:
+  /// Collective. Opens and checks what the configuration names: 66, 65, 78 as for `hrm eval`, before the first step.
+  Evaluation(comm::Communicator& world, const RunFacts& facts);
+
+  /// Whether anything is evaluated after this step (never for the last one: a run's end always is).
+  bool due(std::int64_t step) const;
+
+  /// Collective: one journal row per held-out corpus, stratum and benchmark, and a line for each total.
+  std::vector<nlohmann::json> run(Learner& learner, std::int64_t step);
+
+ private:
+  bool wanted() const { return corpus_ != nullptr || !benchmarks_.files.empty(); }
+  void add_held_out(Learner& learner, std::int64_t step, std::vector<nlohmann::json>& rows);
+  void add_benchmarks(const Learner::Weights& weights, std::int64_t step, std::vector<nlohmann::json>& rows);
+
+  comm::Communicator& world_;
+  config::RunConfig config_;
+  Precision precision_;
+  text::Tokenizer tokenizer_;
+  std::unique_ptr<data::SharedCorpus> corpus_;
+  infer::BenchmarkOptions benchmarks_;
+};
+
+}  // namespace hrm::train
