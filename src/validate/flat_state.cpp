@@ -43,7 +43,7 @@ std::vector<bool> FlatState::read_gradients(const GoldenFile& file, const std::s
     if (row.trainable) {
       read_row(file, path, row, gradient_.span());
     }
-    present.push_back(row.trainable && file.integer_attribute(path, "has_grad") != 0);
+    present.push_back(row.trainable && file.flag_attribute(path, "has_grad"));
   }
   return present;
 }
@@ -98,7 +98,7 @@ void FlatState::compare_gradients(const GoldenFile& file, const std::string& gro
       continue;
     }
     const std::string path = group + "/" + row.name;
-    report.count(path.substr(1) + "@has_grad", has_gradient[i] ? 1 : 0, file.integer_attribute(path, "has_grad"));
+    report.count(path.substr(1) + "@has_grad", has_gradient[i] ? 1 : 0, file.flag_attribute(path, "has_grad") ? 1 : 0);
     report.reals(path.substr(1), row_values(gradient_.span(), row), file.reals(path, row.shape), limit);
   }
 }

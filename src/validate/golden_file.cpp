@@ -137,6 +137,14 @@ std::int64_t GoldenFile::integer_attribute(const std::string& object, const std:
   return static_cast<std::int64_t>(value);
 }
 
+bool GoldenFile::flag_attribute(const std::string& object, const std::string& name) const {
+  const double value = real_attribute(object, name);
+  if (value != 0 && value != 1) {
+    refuse(object + "@" + name, fmt::format("{} is neither 0 nor 1", value));
+  }
+  return value == 1;
+}
+
 std::string GoldenFile::text_attribute(const std::string& name) const {
   return file_.string_attribute(name);
 }

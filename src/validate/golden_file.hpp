@@ -37,6 +37,8 @@ class GoldenFile {
   bool has_attribute(const std::string& object, const std::string& name) const;
   double real_attribute(const std::string& object, const std::string& name) const;
   std::int64_t integer_attribute(const std::string& object, const std::string& name) const;
+  /// 0 or 1.
+  bool flag_attribute(const std::string& object, const std::string& name) const;
   Reals reals_attribute(const std::string& object, const std::string& name) const;
   std::string text_attribute(const std::string& name) const;
 

@@ -103,7 +103,7 @@ ModelCase::ModelCase(const GoldenFile& file, Report& report)
   report.count("@num_sequences", static_cast<std::int64_t>(pack_.prefix_lens.size()),
                file.integer_attribute("/", "num_sequences"));
   report.count("@total_tokens", pack_.total(), file.integer_attribute("/", "total_tokens"));
-  compare_with_samples(file, "/batch", pack_, file.integer_attribute("/", "target_only") != 0, report);
+  compare_with_samples(file, "/batch", pack_, file.flag_attribute("/", "target_only"), report);
   if (pack_.rows.empty()) {
     file.refuse("/batch/labels", "holds no label");
   }
@@ -195,7 +195,7 @@ void ModelCase::compare_updates() {
   }
   losses.push_back(network_->evaluate(pack_.view()).loss_sum / pack_.valid());
   report_.reals("expected/after3/losses", losses, file_.reals(group + "/losses", {updates + 1}), limits_.value);
-  const bool complete = file_.integer_attribute(group, "complete") != 0;
+  const bool complete = file_.flag_attribute(group, "complete");
   state_->compare(file_, group, complete, state_limits(report_.precision(), limits_, rate), report_);
 }
 

@@ -1,7 +1,6 @@
 #include "validate/validate.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -15,16 +14,21 @@ namespace {
 
 constexpr std::string_view hdf5_signature = "\x89HDF\r\n\x1a\n";
 
-/// The first bytes of the file. InputError(no_input) where it cannot be read.
-std::string beginning(const std::string& path) {
+/// HDF5's signature stands at the start or, behind a user block, at 512, 1024, 2048, … InputError(no_input) where the
+/// file cannot be read.
+bool is_hdf5(const std::string& path) {
+  constexpr std::streamoff last_place = 1 << 20;
   std::ifstream file(path, std::ios::binary);
   std::string bytes(hdf5_signature.size(), '\0');
   file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   if (!file.is_open() || file.bad() || (file.gcount() == 0 && !file.eof())) {
     fail(ExitCode::no_input, "{}: cannot read: {}; check the path", path, std::strerror(errno));
   }
-  bytes.resize(static_cast<std::size_t>(file.gcount()));
-  return bytes;
+  for (std::streamoff place = 512; file && bytes != hdf5_signature && place <= last_place; place *= 2) {
+    file.seekg(place);
+    file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  }
+  return bytes == hdf5_signature;
 }
 
 [[noreturn]] void refuse(const std::string& path) {
@@ -72,7 +76,7 @@ void validate_json(const std::string& path, Report& report) {
 void validate_file(const std::string& path, Report& report) {
   const std::int64_t before = report.lines();
   report.begin_file(path);
-  if (beginning(path) == hdf5_signature) {
+  if (is_hdf5(path)) {
     validate_hdf5(path, report);
   } else {
     validate_json(path, report);

@@ -11,10 +11,12 @@
 namespace hrm::app {
 namespace {
 
+using Variables = std::vector<std::pair<std::string, std::string>>;
+
 /// Environment variables for one test; unset again at its end.
 class Environment {
  public:
-  explicit Environment(std::vector<std::pair<std::string, std::string>> variables) : variables_(std::move(variables)) {
+  explicit Environment(Variables variables) : variables_(std::move(variables)) {
     for (const char* name : {"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "PMI_SIZE", "PMI_RANK", "SLURM_STEP_ID",
                              "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "SLURM_PROCID", "ENVIRONMENT", "PMIX_RANK"}) {
       ::unsetenv(name);
@@ -32,7 +34,7 @@ class Environment {
   Environment& operator=(const Environment&) = delete;
 
  private:
-  std::vector<std::pair<std::string, std::string>> variables_;
+  Variables variables_;
 };
 
 /// Message of the usage error of `work`, "no error" without one.
@@ -101,45 +103,46 @@ TEST(Options, AllowSingleIsTakenOutOnce) {
 }
 
 TEST(Launch, NoLauncherIsNoStep) {
-  const Environment environment({});
+  const Environment environment{Variables{}};
 
   EXPECT_FALSE(launch_step().has_value());
 }
 
 TEST(Launch, SeveralWorldsOfOneRankAreRefused) {
-  const Environment environment({{"OMPI_COMM_WORLD_SIZE", "4"}});
+  const Environment environment(Variables{{"OMPI_COMM_WORLD_SIZE", "4"}});
 
   EXPECT_TRUE(holds(usage_error([] { check_world("train", 1); }), "mpirun -n 4 hrm train"));
   EXPECT_EQ(usage_error([] { check_world("train", 4); }), "no error");
 }
 
 TEST(Launch, SlurmStepWithoutPmixIsRefusedBeforeMpi) {
-  const Environment environment({{"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_PROCID", "1"}});
+  const Environment environment(Variables{{"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_PROCID", "1"}});
 
   EXPECT_EQ(launch_step()->index, 1);
   EXPECT_TRUE(holds(usage_error([] { check_before_start("train", true); }), "srun --mpi=pmix -n 2 hrm train"));
 }
 
 TEST(Launch, SlurmTasksOutsideAStepVariableCountInAStep) {
-  const Environment environment({{"SLURM_NTASKS", "3"}, {"SLURM_PROCID", "0"}});
+  const Environment environment(Variables{{"SLURM_NTASKS", "3"}, {"SLURM_PROCID", "0"}});
 
   EXPECT_EQ(launch_step()->tasks, 3);
 }
 
 TEST(Launch, BatchScriptIsNoStepOfSeveralTasks) {
-  const Environment environment({{"SLURM_NTASKS", "3"}, {"SLURM_PROCID", "0"}, {"ENVIRONMENT", "BATCH"}});
+  const Environment environment(Variables{{"SLURM_NTASKS", "3"}, {"SLURM_PROCID", "0"}, {"ENVIRONMENT", "BATCH"}});
 
   EXPECT_FALSE(launch_step().has_value());
 }
 
 TEST(Launch, MpirunOfOneRankInsideAnAllocationIsFine) {
-  const Environment environment({{"OMPI_COMM_WORLD_SIZE", "1"}, {"SLURM_STEP_NUM_TASKS", "4"}, {"SLURM_PROCID", "0"}});
+  const Environment environment(
+      Variables{{"OMPI_COMM_WORLD_SIZE", "1"}, {"SLURM_STEP_NUM_TASKS", "4"}, {"SLURM_PROCID", "0"}});
 
   EXPECT_EQ(usage_error([] { check_world("train", 1); }), "no error");
 }
 
 TEST(Launch, OneProcessCommandIsRefusedInAStepOfSeveral) {
-  const Environment environment({{"OMPI_COMM_WORLD_SIZE", "2"}});
+  const Environment environment(Variables{{"OMPI_COMM_WORLD_SIZE", "2"}});
 
   EXPECT_TRUE(holds(usage_error([] { check_before_start("inspect", false); }), "start it alone: hrm inspect"));
 }
