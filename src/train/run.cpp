@@ -15,6 +15,7 @@
 #include "train/run_folder.hpp"
 #include "train/save_schedule.hpp"
 #include "train/stop_request.hpp"
+#include "train/time_limit.hpp"
 #include "train/train_state.hpp"
 
 namespace hrm::train {
@@ -37,7 +38,9 @@ class Run {
   void save(const std::string& why);
   void evaluate();
   ExitCode finish(ExitCode code, const std::string& reason);
+  std::string stop_reason() const;
   double seconds_left() const;
+  bool out_of_time() const;
 
   comm::Communicator& world_;
   RunOptions options_;
@@ -52,6 +55,7 @@ class Run {
   data::Loader loader_;
   Evaluation evaluation_;
   SaveSchedule saves_;
+  std::optional<TimeLimit> limit_;
   Progress progress_;
   Timer since_start_;
   double seconds_before_ = 0;      // wall seconds of earlier starts
@@ -80,7 +84,8 @@ Run::Run(comm::Communicator& world, const config::RunConfig& config, const RunOp
       learner_(world, facts_.config, config::precision_type(facts_.precision)),
       loader_(world, corpus_, plan_, learner_.share(), data::supervise_by(facts_.config.train.loss)),
       evaluation_(world, facts_),
-      saves_(facts_.config.checkpoint) {
+      saves_(facts_.config.checkpoint),
+      limit_(find_time_limit(facts_.config.run.time_limit)) {
   check_plan();
   folder_.require_room(learner_.checkpoint_parts());
   stored_ ? resume(*stored_) : start_new();
@@ -132,11 +137,21 @@ void Run::announce() const {
             state_.step > 0 ? fmt::format("going on from step {} of", state_.step) : std::string("training"),
             config.model.architecture, learner_.table().total_count, plan_.steps(), config.train.packs,
             config.train.pack_tokens, facts_.precision, facts_.ranks, facts_.threads);
+  if (limit_) {
+    log::info("the time limit leaves {:.0f} s ({})", limit_->end_time - wall_clock(), limit_->source);
+  } else {
+    log::warn("no time limit is known (run.time_limit, SLURM_JOB_END_TIME): the run cannot save ahead of one");
+  }
   const double memory = 1 / (1 - config.train.ema);
   if (config.train.ema > 0 && static_cast<double>(plan_.steps()) < 5 * memory) {
     log::warn("train.ema = {} remembers {:.0f} steps, the run has {}: the average will lag behind; set train.ema lower",
               config.train.ema, memory, plan_.steps());
   }
+}
+
+/// Whether the next step might leave too little time to save: two steps, two saves and some seconds for the exit.
+bool Run::out_of_time() const {
+  return limit_ && wall_clock() + 2 * step_seconds_ + 2 * saves_.cost_seconds() + 5 > limit_->end_time;
 }
 
 double Run::seconds_left() const {
@@ -162,7 +177,7 @@ bool Run::step() {
     learner_.accumulate(view(pack), horizon, divisor);
   }
 
-  const bool stop_here = stop_requested() || number == options_.stop_after;
+  const bool stop_here = stop_requested() || number == options_.stop_after || (world_.rank() == 0 && out_of_time());
   const bool save_now = world_.rank() == 0 && saves_.due_by_time();
   StepResult result = learner_.finish_step(horizon, schedule.learning_rate, stop_here, save_now);
   result.seconds.data = seconds_data;
@@ -267,6 +282,13 @@ ExitCode Run::finish(ExitCode code, const std::string& reason) {
   return code;
 }
 
+std::string Run::stop_reason() const {
+  if (stop_requested()) {
+    return fmt::format("stopped by {}", stop_signal());
+  }
+  return state_.step == options_.stop_after ? "stopped by --stop-after" : "stopped ahead of the time limit";
+}
+
 ExitCode Run::execute() {
   announce();
   bool stop = stop_requested();
@@ -276,8 +298,7 @@ ExitCode Run::execute() {
   if (state_.step == plan_.steps()) {
     return finish(ExitCode::ok, "finished");
   }
-  const std::string signal = stop_signal();
-  return finish(ExitCode::stopped, signal.empty() ? "stopped on request" : "stopped by " + signal);
+  return finish(ExitCode::stopped, stop_reason());
 }
 
 }  // namespace

@@ -17,6 +17,8 @@ class SaveSchedule {
   /// Young's sqrt(2 C M) from the measured cost C of the last save and a mean time between failures M of one day.
   bool due_by_time() const;
   void saved(double seconds);
+  /// Seconds of the last save; a guess before the first.
+  double cost_seconds() const { return cost_seconds_; }
 
  private:
   double interval_seconds() const;

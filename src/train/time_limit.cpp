@@ -1,0 +1,68 @@
+#include "train/time_limit.hpp"
+
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+
+#include "base/error.hpp"
+
+namespace hrm::train {
+namespace {
+
+std::optional<double> whole_number(const std::string& text) {
+  long long value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool all = error == std::errc() && end == text.data() + text.size() && value >= 0;
+  return all ? std::optional<double>(static_cast<double>(value)) : std::nullopt;
+}
+
+/// sscanf on a text that must be used up.
+template <class... Fields>
+bool scan(const std::string& text, const char* format, Fields*... fields) {
+  int used = 0;
+  const int found = std::sscanf(text.c_str(), format, fields..., &used);
+  return found == static_cast<int>(sizeof...(fields)) && used == static_cast<int>(text.size());
+}
+
+}  // namespace
+
+double wall_clock() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+double parse_end_time(const std::string& text, double now) {
+  if (const auto seconds = whole_number(text)) {
+    return now + *seconds;
+  }
+  int days = 0;
+  int hours = 0;
+  int minutes = 0;
+  int seconds = 0;
+  if (scan(text, "%d-%d:%d:%d%n", &days, &hours, &minutes, &seconds) ||
+      scan(text, "%d:%d:%d%n", &hours, &minutes, &seconds)) {
+    return now + 86400.0 * days + 3600.0 * hours + 60.0 * minutes + seconds;
+  }
+  std::tm end{};
+  if (scan(text, "%d-%d-%dT%d:%d:%d%n", &end.tm_year, &end.tm_mon, &end.tm_mday, &end.tm_hour, &end.tm_min,
+           &end.tm_sec)) {
+    end.tm_year -= 1900;
+    end.tm_mon -= 1;
+    end.tm_isdst = -1;
+    return static_cast<double>(std::mktime(&end));
+  }
+  fail(ExitCode::bad_config,
+       "run.time_limit = {}: give seconds left, [D-]HH:MM:SS left, or an end time YYYY-MM-DDTHH:MM:SS", text);
+}
+
+std::optional<TimeLimit> find_time_limit(const std::string& wanted) {
+  if (!wanted.empty()) {
+    return TimeLimit{parse_end_time(wanted, wall_clock()), "run.time_limit"};
+  }
+  const char* slurm = std::getenv("SLURM_JOB_END_TIME");
+  const auto end = whole_number(slurm == nullptr ? "" : slurm);
+  return end ? std::optional(TimeLimit{*end, "SLURM_JOB_END_TIME"}) : std::nullopt;
+}
+
+}  // namespace hrm::train
