@@ -40,8 +40,9 @@ double parse_end_time(const std::string& text, double now) {
   int hours = 0;
   int minutes = 0;
   int seconds = 0;
-  if (scan(text, "%d-%d:%d:%d%n", &days, &hours, &minutes, &seconds) ||
-      scan(text, "%d:%d:%d%n", &hours, &minutes, &seconds)) {
+  // The form without days first: a failed scan leaves what it had read, and only the form with days reads them.
+  if (scan(text, "%d:%d:%d%n", &hours, &minutes, &seconds) ||
+      scan(text, "%d-%d:%d:%d%n", &days, &hours, &minutes, &seconds)) {
     return now + 86400.0 * days + 3600.0 * hours + 60.0 * minutes + seconds;
   }
   std::tm end{};
