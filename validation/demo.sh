@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 hrm=build/hrm
 ranks=(mpirun -n 2)
 threads=$((($(nproc) + 1) / 2)) # per rank
-stop_after=${DEMO_STOP_AFTER:-200}
+stop_after=${DEMO_STOP_AFTER:-1000}
 started=$SECONDS
 
 say() { printf '\n== [%3d s] %s\n' $((SECONDS - started)) "$*"; }
