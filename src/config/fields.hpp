@@ -35,7 +35,7 @@ std::vector<std::string> known_keys();
 /// "1 .. 64", "one of pre, post", "true or false", "any text": what a key allows, for messages and help.
 std::string allowed_text(const FieldInfo& info, std::string_view type);
 
-/// Every key with its default, range, unit and meaning, one per line: the text of `hrm train --help`.
+/// Every key with its default, range, unit and meaning, one per line: the text of `hrm train --keys`.
 std::string describe_fields();
 
 template <class Config, class Visitor>

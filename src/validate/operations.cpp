@@ -37,7 +37,7 @@ class Group {
 
   /// Shape of `name`: (rows, cols), or (rows, heads, head_dim).
   Shape shape(const std::string& name, std::size_t dimensions) const {
-    const Shape found = file_.shape(at(name));
+    Shape found = file_.shape(at(name));
     const bool empty = std::any_of(found.begin(), found.end(), [](std::int64_t extent) { return extent < 1; });
     if (found.size() != dimensions || empty) {
       file_.refuse(at(name), "has another number of dimensions or no elements");
@@ -61,7 +61,7 @@ class Group {
   /// Ids below `bound`, `nothing` (a negative mark) allowed.
   std::vector<std::int32_t> ids(const std::string& name, std::int64_t count, std::int64_t bound,
                                 std::int32_t nothing) const {
-    const std::vector<std::int32_t> values = file_.ids(at(name), {count});
+    std::vector<std::int32_t> values = file_.ids(at(name), {count});
     for (const std::int32_t id : values) {
       if (id != nothing && (id < 0 || id >= bound)) {
         file_.refuse(at(name), fmt::format("{} is outside 0 .. {}", id, bound - 1));
