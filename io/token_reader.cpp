@@ -48,6 +48,12 @@ class TokenFile {
       plain_.read_at(offset_ + at, out);
       return;
     }
+    MPI_Offset size = 0;
+    check(MPI_File_get_size(mpi_file_, &size), "find the size of");
+    if (size < offset_ + at + static_cast<std::int64_t>(out.size())) {
+      // Open MPI 4.1 polls an asynchronous read that comes back short without end.
+      fail(ExitCode::io_error, "{}: the file has become shorter while the run uses it; restore it", path_.string());
+    }
     requests.emplace_back();
     check(MPI_File_iread_at(mpi_file_, offset_ + at, out.data(), static_cast<int>(out.size()), MPI_BYTE,
                             &requests.back()),

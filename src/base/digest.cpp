@@ -35,15 +35,22 @@ std::uint64_t splitmix64(std::uint64_t x) {
 
 std::uint64_t digest_elements(const void* data, std::size_t count, std::size_t element_size, std::uint64_t first) {
   switch (element_size) {
-    case 1: return sum_words<std::uint8_t>(data, count, first);
-    case 2: return sum_words<std::uint16_t>(data, count, first);
-    case 4: return sum_words<std::uint32_t>(data, count, first);
-    case 8: return sum_words<std::uint64_t>(data, count, first);
-    default: throw InternalError("digest_elements: element size must be 1, 2, 4 or 8");
+    case 1:
+      return sum_words<std::uint8_t>(data, count, first);
+    case 2:
+      return sum_words<std::uint16_t>(data, count, first);
+    case 4:
+      return sum_words<std::uint32_t>(data, count, first);
+    case 8:
+      return sum_words<std::uint64_t>(data, count, first);
+    default:
+      throw InternalError("digest_elements: element size must be 1, 2, 4 or 8");
   }
 }
 
-std::uint64_t digest_text(std::string_view text) { return sum_words<std::uint8_t>(text.data(), text.size(), 0); }
+std::uint64_t digest_text(std::string_view text) {
+  return sum_words<std::uint8_t>(text.data(), text.size(), 0);
+}
 
 std::uint64_t digest_file_words(const void* data, std::size_t bytes, std::uint64_t first_word) {
   const std::size_t whole = bytes / 8;
@@ -60,6 +67,8 @@ std::uint64_t state_digest_part(std::string_view path, std::uint64_t dataset_dig
   return splitmix64(splitmix64(digest_text(path)) ^ dataset_digest);
 }
 
-std::string hex(std::uint64_t value) { return fmt::format("{:016x}", value); }
+std::string hex(std::uint64_t value) {
+  return fmt::format("{:016x}", value);
+}
 
 }  // namespace hrm

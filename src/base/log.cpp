@@ -7,8 +7,12 @@ namespace {
 int this_rank = 0;
 }
 
-void set_rank(int rank) { this_rank = rank; }
-int rank() { return this_rank; }
+void set_rank(int rank) {
+  this_rank = rank;
+}
+int rank() {
+  return this_rank;
+}
 
 void line(const std::string& text) {
   if (this_rank == 0) {

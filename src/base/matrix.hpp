@@ -24,11 +24,7 @@ struct Matrix {
   /// Rows [first, first + count).
   Matrix slice(std::int64_t first, std::int64_t count) const { return {row(first), count, cols, stride}; }
 
-  operator Matrix<const T>() const
-    requires(!std::is_const_v<T>)
-  {
-    return {data, rows, cols, stride};
-  }
+  operator Matrix<const T>() const requires(!std::is_const_v<T>) { return {data, rows, cols, stride}; }
 };
 
 }  // namespace hrm

@@ -31,8 +31,8 @@ struct Parameter {
 /// Rows in a fixed order; trainable ones first, laid out one after the other in one flat array.
 struct ParameterTable {
   std::vector<Parameter> rows;
-  std::int64_t flat_size = 0;   ///< elements of the flat array with padding; trainable rows only
-  std::int64_t total_count = 0; ///< logical elements of the trainable rows
+  std::int64_t flat_size = 0;    ///< elements of the flat array with padding; trainable rows only
+  std::int64_t total_count = 0;  ///< logical elements of the trainable rows
 
   const Parameter* find(const std::string& name) const {
     for (const Parameter& row : rows) {
@@ -44,8 +44,8 @@ struct ParameterTable {
   }
 };
 
-/// Elements of one block of the flat array: norms are summed per block in double, and a shard is a whole number of blocks,
-/// so that neither depends on how many ranks share the work.
+/// Elements of one block of the flat array: norms are summed per block in double, and a shard is a whole number of
+/// blocks, so that neither depends on how many ranks share the work.
 inline constexpr std::int64_t flat_block = 4096;
 
 }  // namespace hrm

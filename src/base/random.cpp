@@ -32,7 +32,9 @@ std::uint64_t RandomStream::below(std::uint64_t index, std::uint64_t bound) cons
   return static_cast<std::uint64_t>((static_cast<wide>(bits(index)) * bound) >> 64);
 }
 
-double RandomStream::uniform(std::uint64_t index) const { return static_cast<double>(bits(index) >> 11) * 0x1p-53; }
+double RandomStream::uniform(std::uint64_t index) const {
+  return static_cast<double>(bits(index) >> 11) * 0x1p-53;
+}
 
 double RandomStream::normal(std::uint64_t index) const {
   const auto words = block(index);

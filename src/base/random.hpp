@@ -7,7 +7,13 @@
 namespace hrm {
 
 /// What a stream of numbers is for; values are part of a run's identity and are never reused.
-enum class RandomPurpose : std::uint32_t { initial_weights = 1, epoch_order = 2, stratum_order = 3, sampling = 4, demo = 5 };
+enum class RandomPurpose : std::uint32_t {
+  initial_weights = 1,
+  epoch_order = 2,
+  stratum_order = 3,
+  sampling = 4,
+  demo = 5
+};
 
 /// Philox4x32-10 of a 128-bit counter and a 64-bit key.
 std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key);

@@ -6,10 +6,10 @@
 #include "data/batch_plan.hpp"
 #include "data/loader.hpp"
 #include "data/shared_corpus.hpp"
+#include "infer/pack_view.hpp"
 #include "optim/schedule.hpp"
 #include "train/evaluation.hpp"
 #include "train/learner.hpp"
-#include "train/pack_view.hpp"
 #include "train/prepare_run.hpp"
 #include "train/progress.hpp"
 #include "train/run_folder.hpp"
@@ -140,7 +140,9 @@ void Run::announce() const {
   if (limit_) {
     log::info("the time limit leaves {:.0f} s ({})", limit_->end_time - wall_clock(), limit_->source);
   } else {
-    log::warn("no time limit is known (run.time_limit, SLURM_JOB_END_TIME): the run cannot save ahead of one");
+    log::warn(
+        "no time limit is known (run.time_limit, SLURM_JOB_END_TIME, HRM_RUN_TIME_LIMIT): the run cannot save ahead of "
+        "one");
   }
   const double memory = 1 / (1 - config.train.ema);
   if (config.train.ema > 0 && static_cast<double>(plan_.steps()) < 5 * memory) {
@@ -174,7 +176,7 @@ bool Run::step() {
 
   learner_.begin_step();
   for (const data::Pack& pack : loader_.packs()) {
-    learner_.accumulate(view(pack), horizon, divisor);
+    learner_.accumulate(infer::view(pack), horizon, divisor);
   }
 
   const bool stop_here = stop_requested() || number == options_.stop_after || (world_.rank() == 0 && out_of_time());

@@ -11,6 +11,11 @@
 namespace hrm::train {
 namespace {
 
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
 std::optional<double> whole_number(const std::string& text) {
   long long value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -61,9 +66,13 @@ std::optional<TimeLimit> find_time_limit(const std::string& wanted) {
   if (!wanted.empty()) {
     return TimeLimit{parse_end_time(wanted, wall_clock()), "run.time_limit"};
   }
-  const char* slurm = std::getenv("SLURM_JOB_END_TIME");
-  const auto end = whole_number(slurm == nullptr ? "" : slurm);
-  return end ? std::optional(TimeLimit{*end, "SLURM_JOB_END_TIME"}) : std::nullopt;
+  if (const auto end = whole_number(environment("SLURM_JOB_END_TIME"))) {
+    return TimeLimit{*end, "SLURM_JOB_END_TIME"};
+  }
+  if (const std::string text = environment("HRM_RUN_TIME_LIMIT"); !text.empty()) {
+    return TimeLimit{parse_end_time(text, wall_clock()), "HRM_RUN_TIME_LIMIT"};
+  }
+  return std::nullopt;
 }
 
 }  // namespace hrm::train

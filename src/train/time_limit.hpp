@@ -8,15 +8,14 @@ namespace hrm::train {
 /// When the job ends, and who said so.
 struct TimeLimit {
   double end_time;     ///< seconds since 1970, UTC
-  std::string source;  ///< "run.time_limit" or "SLURM_JOB_END_TIME"
+  std::string source;  ///< name of the key or variable
 };
 
 /// `text`: seconds left, [D-]HH:MM:SS left, or an end time YYYY-MM-DDTHH:MM:SS in local time (squeue's %e). `now` in
 /// seconds since 1970. InputError(bad_config) for anything else.
 double parse_end_time(const std::string& text, double now);
 
-/// From run.time_limit (`wanted`, which HRM_RUN_TIME_LIMIT sets too), else SLURM_JOB_END_TIME; nothing where neither is
-/// known.
+/// From run.time_limit (`wanted`), else SLURM_JOB_END_TIME, else HRM_RUN_TIME_LIMIT; nothing where none is known.
 std::optional<TimeLimit> find_time_limit(const std::string& wanted);
 
 /// Seconds since 1970.

@@ -24,7 +24,7 @@ TEST(Random, NormalHasUnitMoments) {
     sum += g;
     squares += g * g;
   }
-  EXPECT_NEAR(sum / n, 0.0, 5 / std::sqrt(n));           // five standard errors
+  EXPECT_NEAR(sum / n, 0.0, 5 / std::sqrt(n));  // five standard errors
   EXPECT_NEAR(squares / n, 1.0, 5 * std::sqrt(2.0 / n));
 }
 
