@@ -43,8 +43,8 @@ struct ProductSpec {
   bool b_packed = false;      ///< B is stored as PackedLayout, else row-major with b_stride
   bool accumulate = false;
   std::int64_t b_stride = 0;
-  std::int64_t c_stride = 0;  ///< of C, row-major
-  auto operator<=>(const ProductSpec&) const = default;
+  std::int64_t c_stride = 0;                             ///< of C, row-major
+  auto operator<=>(const ProductSpec&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 misreads it
 };
 
 /// The blocked layout that the library prefers for B (k, n). It does not depend on m.

@@ -182,7 +182,7 @@ void NetworkOf<T>::run_stack(const Program& program, int k, const Sequences& seq
   const Step& step = program.steps[static_cast<std::size_t>(k)];
   inject<T>(
       stream_, step, weights_.zl_init(), [&](Value v) { return value(program, v); }, slot_matrix(residual_, 0));
-  const AttentionCall<T> attend = [&](const LayerSaved<T>& saved) {
+  AttentionCall<T> attend = [&](const LayerSaved<T>& saved) {
     kernels::attention_forward<T>(stream_, sequences.layout, weights_.shape().heads, saved.q(), saved.k(), saved.v(),
                                   saved.attention, saved.lse, scratch_.attention);
   };

@@ -37,7 +37,7 @@ std::string joined_hosts(comm::Communicator& group) {
 
 std::string batch_job_id() {
   for (const char* name : {"SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"}) {
-    if (const std::string id = environment(name); !id.empty()) {
+    if (std::string id = environment(name); !id.empty()) {
       return id;
     }
   }
@@ -201,7 +201,7 @@ void RunFolder::status(const std::string& state, std::optional<int> exit_code, c
 }
 
 std::filesystem::path RunFolder::save(io::CheckpointMeta meta, const std::vector<io::TensorPart>& parts) {
-  const fs::path file = writer_->save(std::move(meta), parts);
+  fs::path file = writer_->save(std::move(meta), parts);
   last_checkpoint_ = file.filename().string();
   comm::together(group_, [&] {
     if (writes()) {
