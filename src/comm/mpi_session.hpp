@@ -18,8 +18,9 @@ class MpiSession {
 
   Communicator& world() { return *world_; }
   /// For a rank whose work failed: true if every rank says so within `seconds`, so that all can end on their own; false
-  /// if the others go on or hang. Independent of whatever the world communicator is in the middle of.
-  bool all_failed(double seconds);
+  /// if the others go on or hang, or if MPI itself fails (a lost rank): it runs while an error is reported. Independent
+  /// of whatever the world communicator is in the middle of.
+  bool all_failed(double seconds) noexcept;
   /// Ends all ranks with `code` (MPI_Abort); used by main when not all ranks fail together.
   [[noreturn]] void abort(int code);
 
