@@ -277,12 +277,13 @@ CorpusInfo ShardSetWriter::State::totals(std::span<const std::string> strata) {
 }
 
 /// The old corpus, if any, ends with the removal of its corpus.h5; the new one begins with the renaming of its own.
+/// Shards that no corpus.h5 lists are what a crash in here has left.
 void ShardSetWriter::State::publish_all(const CorpusInfo& info) const {
   std::error_code ignored;
   if (std::filesystem::remove(folder / corpus_file_name, ignored)) {
     sync_folder(folder);
-    remove_files(folder, is_shard_name);
   }
+  remove_files(folder, is_shard_name);
   for (const ShardInfo& shard : info.shards) {
     publish(temporary(shard.name), folder / shard.name);
   }

@@ -54,7 +54,7 @@ class TokenFile {
       // Open MPI 4.1 polls an asynchronous read that comes back short without end.
       fail(ExitCode::io_error, "{}: the file has become shorter while the run uses it; restore it", path_.string());
     }
-    requests.emplace_back();
+    requests.push_back(MPI_REQUEST_NULL);  // what a call that fails leaves to be waited for
     check(MPI_File_iread_at(mpi_file_, offset_ + at, out.data(), static_cast<int>(out.size()), MPI_BYTE,
                             &requests.back()),
           "start to read");
@@ -84,11 +84,40 @@ struct Read {
 
 }  // namespace
 
-struct TokenReader::State {
+struct TokenFiles::State {
   std::vector<TokenFile> files;
   std::vector<std::int64_t> n_tokens;
   std::int64_t width = 2;  ///< bytes of a token on disk
   std::int64_t vocab_size = 0;
+};
+
+TokenFiles::TokenFiles(comm::Communicator& group, const CorpusInfo& info) : state_(std::make_unique<State>()) {
+  state_->width = static_cast<std::int64_t>(h5::element_size(token_type(info.vocab_size)));
+  state_->vocab_size = info.vocab_size;
+  const bool mpi = group.native() != nullptr;
+  for (const ShardInfo& shard : info.shards) {
+    state_->files.emplace_back(info, shard, mpi);
+    state_->n_tokens.push_back(shard.n_tokens);
+  }
+}
+
+TokenFiles::~TokenFiles() = default;
+
+struct TokenReader::State {
+  explicit State(std::shared_ptr<const TokenFiles> open)
+      : owner(std::move(open)),
+        files(owner->state_->files),
+        n_tokens(owner->state_->n_tokens),
+        width(owner->state_->width),
+        vocab_size(owner->state_->vocab_size) {}
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  std::shared_ptr<const TokenFiles> owner;
+  const std::vector<TokenFile>& files;
+  const std::vector<std::int64_t>& n_tokens;
+  std::int64_t width;  ///< bytes of a token on disk
+  std::int64_t vocab_size;
   std::vector<TokenRange> ranges;       ///< of the batch in flight
   std::vector<std::int64_t> positions;  ///< where each range lies in the staging area, in bytes
   std::vector<Read> reads;
@@ -163,15 +192,7 @@ void TokenReader::State::deliver(const TokenRange& range, std::int64_t position)
   }
 }
 
-TokenReader::TokenReader(comm::Communicator& group, const CorpusInfo& info) : state_(std::make_unique<State>()) {
-  state_->width = static_cast<std::int64_t>(h5::element_size(token_type(info.vocab_size)));
-  state_->vocab_size = info.vocab_size;
-  const bool mpi = group.native() != nullptr;
-  for (const ShardInfo& shard : info.shards) {
-    state_->files.emplace_back(info, shard, mpi);
-    state_->n_tokens.push_back(shard.n_tokens);
-  }
-}
+TokenReader::TokenReader(std::shared_ptr<const TokenFiles> files) : state_(std::make_unique<State>(std::move(files))) {}
 
 TokenReader::~TokenReader() = default;
 TokenReader::TokenReader(TokenReader&&) noexcept = default;

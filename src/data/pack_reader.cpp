@@ -9,7 +9,7 @@ PackReader::PackReader(SharedCorpus& corpus, std::int64_t most_packs, std::int64
       most_packs_(most_packs),
       slots_(slots),
       supervise_(supervise),
-      reader_(corpus.group(), corpus.info()),
+      reader_(corpus.token_files()),
       tokens_(most_packs * 2 * slots, MemoryPart::data) {
   ranges_.reserve(static_cast<std::size_t>(most_packs * slots));
   samples_.reserve(static_cast<std::size_t>(most_packs * slots));

@@ -1,13 +1,29 @@
 #include "data/shared_corpus.hpp"
 
 #include <algorithm>
+#include <string>
+
+#include "base/digest.hpp"
+#include "base/error.hpp"
 
 namespace hrm::data {
 namespace {
 
+/// Ranks that read different corpora (folders local to a node) would train on other samples than they say.
+void check_same_corpus(comm::Communicator& group, const io::CorpusInfo& info, const std::filesystem::path& folder) {
+  const std::vector<std::string> digests = group.gather(hex(info.corpus_digest));
+  comm::together(group, [&] {
+    if (digests[static_cast<std::size_t>(group.rank())] != digests[0]) {
+      fail(ExitCode::bad_data, "{}: holds the corpus {} here and {} on rank 0; give every node the same shards",
+           folder.string(), hex(info.corpus_digest), digests[0]);
+    }
+  });
+}
+
 io::CorpusInfo verified_info(comm::Communicator& group, const std::filesystem::path& folder) {
   io::CorpusInfo info;
   comm::together(group, [&] { info = io::read_corpus_info(folder); });
+  check_same_corpus(group, info, folder);
   io::verify_shards(group, info);
   return info;
 }
@@ -32,7 +48,11 @@ SharedCorpus::SharedCorpus(comm::Communicator& group, const std::filesystem::pat
       share_index(io::read_corpus_index(info_));
     }
   });
+  offset_.publish();
+  instruction_length_.publish();
+  response_length_.publish();
   stratum_.publish();
+  comm::together(group, [&] { token_files_ = std::make_shared<const io::TokenFiles>(group, info_); });
   shard_first_.push_back(0);
   for (const io::ShardInfo& shard : info_.shards) {
     shard_first_.push_back(shard_first_.back() + shard.n_samples);

@@ -29,6 +29,9 @@ class SharedCorpus {
   comm::Communicator& node() { return node_ ? *node_ : group_; }
   comm::Communicator& group() { return group_; }
 
+  /// Open for reading, for all readers of this corpus.
+  const std::shared_ptr<const io::TokenFiles>& token_files() const { return token_files_; }
+
   /// The P + R tokens of a sample, to be read to `destination`.
   io::TokenRange tokens(std::int64_t sample, std::int32_t* destination) const;
 
@@ -44,6 +47,7 @@ class SharedCorpus {
   comm::SharedArray<std::uint32_t> response_length_;
   comm::SharedArray<std::uint16_t> stratum_;
   SampleTable table_;
+  std::shared_ptr<const io::TokenFiles> token_files_;
 };
 
 }  // namespace hrm::data

@@ -41,7 +41,7 @@ TEST_P(CorpusTest, SamplesComeBackInOrder) {
   write_made_corpus(*serial_, scratch_.path(), 200, GetParam(), 300);
 
   const Corpus corpus = open_corpus(*serial_, scratch_.path());
-  TokenReader reader(*serial_, corpus.info);
+  TokenReader reader(std::make_shared<TokenFiles>(*serial_, corpus.info));
 
   ASSERT_EQ(corpus.index.n_samples(), 200);
   for (std::int64_t i = 0; i < 200; ++i) {
@@ -133,6 +133,15 @@ TEST_F(CorpusTest, ReplacingLeavesOnlyTheNewShards) {
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "shard-00001.h5"));
 }
 
+TEST_F(CorpusTest, ShardsThatNoCorpusListsAreRemoved) {
+  overwrite(scratch_ / "shard-00007.h5", "of a crash while an earlier corpus was published");
+
+  write_made_corpus(*serial_, scratch_.path(), 10, 300, 1000);
+
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "shard-00007.h5"));
+  EXPECT_TRUE(std::filesystem::exists(scratch_ / "shard-00000.h5"));
+}
+
 TEST_F(CorpusTest, UnwritableFolderIsRefused) {
   overwrite(scratch_ / "file", "in the way");
 
@@ -208,7 +217,7 @@ TEST_F(CorpusTest, TokenBeyondTheVocabularyIsRefused) {
     tokens.write<std::uint16_t>(values);
   });
   const Corpus corpus = open_corpus(*serial_, scratch_.path());
-  TokenReader reader(*serial_, corpus.info);
+  TokenReader reader(std::make_shared<TokenFiles>(*serial_, corpus.info));
 
   expect_error(ExitCode::bad_data, "beyond the vocabulary", [&] { read_sample(reader, corpus, 0); });
 }
@@ -243,7 +252,7 @@ TEST_F(CorpusTest, ReaderTakesManyRangesInAnyOrder) {
   }
   ranges.push_back(ranges.front());  // a sample that is drawn twice
 
-  TokenReader reader(*serial_, corpus.info);
+  TokenReader reader(std::make_shared<TokenFiles>(*serial_, corpus.info));
   reader.start(ranges);
   reader.finish();
 

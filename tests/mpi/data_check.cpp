@@ -92,6 +92,23 @@ void check_failing_read(comm::Communicator& group, SharedCorpus& corpus, BatchPl
   expect(message.starts_with(prefix), fmt::format("message \"{}\" names rank {}", message, culprit));
 }
 
+/// The last rank's folder holds another corpus.
+void check_other_corpus(comm::Communicator& group, const std::filesystem::path& folder) {
+  const int culprit = group.size() - 1;
+  const auto alone = comm::serial_communicator();
+  write_corpus(*alone, folder, group.rank() == culprit ? 200 : 300);
+  std::string message;
+  try {
+    SharedCorpus corpus(group, folder);
+  } catch (const InputError& error) {
+    expect(error.code() == ExitCode::bad_data, "another corpus is bad data");
+    message = error.what();
+  }
+  expect(message.empty() == (group.size() == 1), fmt::format("ranks compare their corpora: \"{}\"", message));
+  expect(group.size() == 1 || message.starts_with(fmt::format("rank {}: ", culprit)),
+         fmt::format("message \"{}\" names rank {}", message, culprit));
+}
+
 }  // namespace
 
 int main() {
@@ -107,6 +124,7 @@ int main() {
     check_plan(world, corpus, plan);
     check_packs(world, corpus, plan);
     check_failing_read(world, corpus, plan);
+    check_other_corpus(world, folder.path() / "other");
   }
   std::array<std::int64_t, 1> worst{failures};
   world.max(worst);

@@ -50,7 +50,7 @@ void check_shards(comm::Communicator& world, const SharedFolder& folder) {
 
 void check_reading(comm::Communicator& world, const SharedFolder& folder) {
   const Corpus corpus = open_corpus(world, folder / "all");
-  TokenReader reader(world, corpus.info);
+  TokenReader reader(std::make_shared<TokenFiles>(world, corpus.info));
   std::vector<std::vector<std::int32_t>> tokens(n_samples);
   std::vector<TokenRange> ranges;
   for (std::int64_t i = world.rank(); i < n_samples; i += world.size()) {
