@@ -99,7 +99,8 @@ void BatchPlan::plan_epochs() {
     borders_.push_back(plan_epoch(epoch, most));
     const std::int64_t batches = std::ssize(borders_.back()) - 1;
     const double shown = by_steps ? 1.0 : std::min(1.0, train_.epochs - static_cast<double>(epoch));
-    steps_ += static_cast<std::int64_t>(std::floor(shown * static_cast<double>(batches)));
+    // 2.3 epochs of 10 batches end with 2.9999… batches, for the fraction is rounded.
+    steps_ += static_cast<std::int64_t>(std::floor(shown * static_cast<double>(batches) + 1e-9));
     first_step_.push_back(steps_);
   }
   if (steps_ == 0) {

@@ -131,6 +131,18 @@ TEST(BatchPlan, FractionOfAnEpochIsAFractionOfItsBatches) {
   EXPECT_EQ(fixture.plan(train).steps(), whole[0] + whole[1] / 2);
 }
 
+TEST(BatchPlan, FractionsLoseNoBatchByRounding) {
+  Fixture fixture(300);
+  config::TrainConfig train = small_run();
+  train.epochs = 3;
+  const std::vector<std::int64_t> whole = fixture.plan(train).batches_by_epoch();
+
+  for (std::int64_t more = 0; more < whole[2]; ++more) {
+    train.epochs = 2 + static_cast<double>(more) / static_cast<double>(whole[2]);
+    EXPECT_EQ(fixture.plan(train).steps(), whole[0] + whole[1] + more);
+  }
+}
+
 TEST(BatchPlan, CorpusBelowOneBatchIsRefusedWithAProposalThatFits) {
   Fixture fixture(20);
   config::TrainConfig train = small_run();
