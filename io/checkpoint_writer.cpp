@@ -1,7 +1,5 @@
 #include "io/checkpoint_writer.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <optional>
 #include <utility>
@@ -36,7 +34,7 @@ std::vector<const TensorPart*> distinct(std::span<const TensorPart> parts) {
 }
 
 void replace_link(const std::filesystem::path& link, const std::string& target) {
-  const std::filesystem::path temporary = temporary_name(link, std::to_string(::getpid()));
+  const std::filesystem::path temporary = temporary_name(link, replacement_tag);
   std::error_code error;
   std::filesystem::remove(temporary, error);
   std::filesystem::create_symlink(target, temporary, error);
@@ -209,6 +207,8 @@ CheckpointWriter::CheckpointWriter(comm::Communicator& group, std::filesystem::p
           std::filesystem::remove(entry.path());
         }
       }
+      std::error_code ignored;
+      std::filesystem::remove(temporary_name(state_->folder / latest_name, replacement_tag), ignored);
     }
   });
 }

@@ -211,7 +211,7 @@ void publish(const std::filesystem::path& temporary, const std::filesystem::path
 }
 
 void replace_file(const std::filesystem::path& path, std::string_view text, bool durable) {
-  const std::filesystem::path temporary = temporary_name(path, std::to_string(::getpid()));
+  const std::filesystem::path temporary = temporary_name(path, replacement_tag);
   RawFile file(temporary, RawFile::Mode::create);
   file.append(text);
   if (durable) {

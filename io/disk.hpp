@@ -52,6 +52,10 @@ std::int64_t free_bytes(const std::filesystem::path& folder);
 /// 73 naming folder, need and free space, unless `bytes` fit into it.
 void require_space(const std::filesystem::path& folder, std::int64_t bytes, std::string_view what);
 
+/// Tag of temporaries with a single writer at a time (the holder of a run's lock): what a killed process leaves is
+/// overwritten by the next one.
+inline constexpr const char* replacement_tag = "new";
+
 /// ".NAME.TAG.tmp" beside `path`.
 std::filesystem::path temporary_name(const std::filesystem::path& path, std::string_view tag);
 

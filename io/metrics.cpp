@@ -1,7 +1,5 @@
 #include "io/metrics.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <map>
@@ -120,14 +118,18 @@ void write_evaluations(h5::File& file, const Rows& rows) {
   }
 }
 
+/// Which start of the program a job record is about. Two starts may share a second.
+Json start_of(const Json& row) {
+  const auto id = row.find("start_id");
+  return id != row.end() ? *id : Json{row.value("start", Json()), row.value("restart", Json())};
+}
+
 /// A later job record of the same start updates the earlier one.
 std::vector<Json> merge_jobs(const Rows& rows) {
   std::vector<Json> jobs;
   for (const Json* row : rows) {
-    const auto same = std::ranges::find_if(jobs, [&](const Json& job) {
-      return job.value("start", Json()) == row->value("start", Json()) &&
-             job.value("restart", Json()) == row->value("restart", Json());
-    });
+    const Json start = start_of(*row);
+    const auto same = std::ranges::find_if(jobs, [&](const Json& job) { return start_of(job) == start; });
     if (same == jobs.end()) {
       jobs.push_back(*row);
     } else {
@@ -141,6 +143,34 @@ std::vector<Json> merge_jobs(const Rows& rows) {
 std::int64_t whole_lines(const std::string& text) {
   const std::size_t last = text.rfind('\n');
   return last == std::string::npos ? 0 : static_cast<std::int64_t>(last) + 1;
+}
+
+std::vector<Json> parse_journal(const std::string& text, const std::filesystem::path& path) {
+  const auto end = static_cast<std::size_t>(whole_lines(text));
+  std::vector<Json> rows;
+  for (std::size_t at = 0; at < end;) {
+    const std::size_t stop = text.find('\n', at);
+    rows.push_back(Json::parse(text.begin() + static_cast<std::ptrdiff_t>(at),
+                               text.begin() + static_cast<std::ptrdiff_t>(stop), nullptr, false));
+    if (!rows.back().is_object()) {
+      fail(ExitCode::bad_data, "{}:{}: is no JSON object; remove the line", path.string(), rows.size());
+    }
+    at = stop + 1;
+  }
+  return rows;
+}
+
+/// Adds a row to those that count, or obeys it where it is a cut.
+void add_row(std::vector<Json>& kept, Json row) {
+  if (record_of(row) != "cut") {
+    kept.push_back(std::move(row));
+    return;
+  }
+  const std::int64_t last = row.value("step", std::int64_t{0});
+  std::erase_if(kept, [last](const Json& earlier) {
+    const std::string record = record_of(earlier);
+    return (record == "train" || record == "eval") && earlier.value("step", std::int64_t{0}) > last;
+  });
 }
 
 }  // namespace
@@ -163,14 +193,17 @@ std::filesystem::path journal_path(const std::filesystem::path& h5_path) {
 
 MetricsJournal::MetricsJournal(const std::filesystem::path& h5_path, MetricsHeader header)
     : h5_path_(h5_path), header_(std::move(header)), journal_(journal_path(h5_path), RawFile::Mode::append) {
-  const std::int64_t whole = whole_lines(io::read_text(journal_.path()));
-  if (whole != journal_.size()) {
-    journal_.truncate(whole);
+  const std::string text = io::read_text(journal_.path());
+  rows_ = apply_cuts(parse_journal(text, journal_.path()));
+  if (whole_lines(text) != journal_.size()) {
+    journal_.truncate(whole_lines(text));
   }
 }
 
 void MetricsJournal::append(const Json& row) {
-  journal_.append(row.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
+  const std::string line = row.dump(-1, ' ', false, Json::error_handler_t::replace);
+  journal_.append(line + '\n');
+  add_row(rows_, Json::parse(line));  // as a later start reads it: what is not finite is null
 }
 
 void MetricsJournal::sync() {
@@ -179,7 +212,7 @@ void MetricsJournal::sync() {
 
 void MetricsJournal::publish() {
   sync();
-  build_metrics(h5_path_, read_journal(journal_.path()), header_);
+  build_metrics(h5_path_, rows_, header_);
   since_publish_.restart();
 }
 
@@ -190,41 +223,20 @@ void MetricsJournal::publish_if_due() {
 }
 
 std::vector<Json> read_journal(const std::filesystem::path& path) {
-  const std::string text = io::read_text(path);
-  const auto end = static_cast<std::size_t>(whole_lines(text));
-  std::vector<Json> rows;
-  for (std::size_t at = 0; at < end;) {
-    const std::size_t stop = text.find('\n', at);
-    rows.push_back(Json::parse(text.begin() + static_cast<std::ptrdiff_t>(at),
-                               text.begin() + static_cast<std::ptrdiff_t>(stop), nullptr, false));
-    if (!rows.back().is_object()) {
-      fail(ExitCode::bad_data, "{}:{}: is no JSON object; remove the line", path.string(), rows.size());
-    }
-    at = stop + 1;
-  }
-  return rows;
+  return parse_journal(io::read_text(path), path);
 }
 
 std::vector<Json> apply_cuts(const std::vector<Json>& rows) {
   std::vector<Json> kept;
   for (const Json& row : rows) {
-    if (record_of(row) != "cut") {
-      kept.push_back(row);
-      continue;
-    }
-    const std::int64_t last = row.value("step", std::int64_t{0});
-    std::erase_if(kept, [last](const Json& earlier) {
-      const std::string record = record_of(earlier);
-      return (record == "train" || record == "eval") && earlier.value("step", std::int64_t{0}) > last;
-    });
+    add_row(kept, row);
   }
   return kept;
 }
 
 void build_metrics(const std::filesystem::path& h5_path, const std::vector<Json>& rows, const MetricsHeader& header) {
-  const std::filesystem::path temporary = temporary_name(h5_path, std::to_string(::getpid()));
-  const std::vector<Json> kept = apply_cuts(rows);
-  const std::vector<Json> jobs = merge_jobs(select(kept, "job"));
+  const std::filesystem::path temporary = temporary_name(h5_path, replacement_tag);
+  const std::vector<Json> jobs = merge_jobs(select(rows, "job"));
   h5::File file = h5::File::create(temporary);
   write_format(file, metrics_format);
   file.set_attribute("created_at", utc_now());
@@ -232,9 +244,9 @@ void build_metrics(const std::filesystem::path& h5_path, const std::vector<Json>
   run.set_attribute("config", header.config_text);
   run.set_attribute("run_id", header.run_id);
   run.set_attribute("program_version", created_by());
-  write_table(file, "/train", train_specs, select(kept, "train"));
-  write_evaluations(file, select(kept, "eval"));
-  write_table(file, "/events", event_specs, select(kept, "event"));
+  write_table(file, "/train", train_specs, select(rows, "train"));
+  write_evaluations(file, select(rows, "eval"));
+  write_table(file, "/events", event_specs, select(rows, "event"));
   write_table(file, "/jobs", job_specs, select(jobs, "job"));
   write_integrity(file, all_digests(file));
   file.close();

@@ -6,7 +6,8 @@
 //   {"record":"train","step":…,"loss":…,…}       columns of train_columns(); one that is not there is not measured
 //   {"record":"eval","name":NAME,"step":…,…}     any columns, numbers or strings
 //   {"record":"event","time":…,"step":…,"kind":…,"text":…}
-//   {"record":"job","job_id":…,"restart":…,"hosts":…,…,"start":…}   a later record of the same "start" updates the row
+//   {"record":"job","job_id":…,"restart":…,"hosts":…,…,"start":…,"start_id":…}   a later record of the same "start_id"
+//                                                (where there is none, the same "start" and "restart") updates the row
 //   {"record":"cut","step":S}                    earlier train and eval rows of steps beyond S do not count
 // Reals that are not finite are null; 64-bit digests are hex strings or null.
 #include <filesystem>
@@ -30,7 +31,8 @@ const std::vector<std::string>& train_columns();
 
 class MetricsJournal {
  public:
-  /// Opens `h5_path` with extension .jsonl for appending, made if missing; a torn last line is dropped.
+  /// Opens `h5_path` with extension .jsonl for appending, made if missing; a torn last line is dropped, any other
+  /// broken line is 65. Memory: the rows that count, some 3 KiB each.
   MetricsJournal(const std::filesystem::path& h5_path, MetricsHeader header);
 
   /// Appends one row as one line, in one write.
@@ -46,6 +48,7 @@ class MetricsJournal {
   std::filesystem::path h5_path_;
   MetricsHeader header_;
   RawFile journal_;
+  std::vector<nlohmann::json> rows_;  ///< of the journal, cuts obeyed
   Timer since_publish_;
 };
 
@@ -58,7 +61,7 @@ std::vector<nlohmann::json> read_journal(const std::filesystem::path& path);
 /// Rows that count: cut records obeyed and removed.
 std::vector<nlohmann::json> apply_cuts(const std::vector<nlohmann::json>& rows);
 
-/// Writes metrics.h5 from the journal's rows (temporary name, then rename).
+/// Writes metrics.h5 from the rows that count (temporary name, then rename).
 void build_metrics(const std::filesystem::path& h5_path, const std::vector<nlohmann::json>& rows,
                    const MetricsHeader& header);
 

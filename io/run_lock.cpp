@@ -157,6 +157,23 @@ bool create_lock(const std::filesystem::path& path, const LockHolder& self, RawF
   return linked;
 }
 
+/// Locks that processes were killed over before they could take them. Those of processes that may still live stay: they
+/// race for this lock.
+void remove_dead_attempts(const std::filesystem::path& path, const LockHolder& self) {
+  const std::string beginning = fmt::format(".{}.", lock_name);
+  std::error_code ignored;  // what cannot be listed is in nobody's way
+  for (const auto& entry : std::filesystem::directory_iterator(path.parent_path(), ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(beginning) || !name.ends_with(".tmp")) {
+      continue;
+    }
+    const std::optional<LockHolder> holder = read_holder(entry.path());
+    if (holder && is_stale(*holder, self)) {
+      ::unlink(entry.path().c_str());
+    }
+  }
+}
+
 }  // namespace
 
 LockHolder this_process(const std::string& run_id) {
@@ -178,6 +195,7 @@ RunLock::RunLock(const std::filesystem::path& folder, const std::string& run_id)
   const LockHolder self = this_process(run_id);
   for (int attempt = 0; attempt < attempts; ++attempt) {
     if (create_lock(path_, self, file_)) {
+      remove_dead_attempts(path_, self);
       return;
     }
     const std::optional<LockHolder> holder = read_holder(path_);

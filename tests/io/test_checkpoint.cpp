@@ -112,6 +112,7 @@ TEST_F(CheckpointTest, LatestPointsToTheNewest) {
 TEST_F(CheckpointTest, OnlyOwnLeftoversAreRemoved) {
   overwrite(scratch_ / ".step-00000003.h5.run1.tmp", "half");
   overwrite(scratch_ / ".step-00000003.h5.run2.tmp", "half");
+  std::filesystem::create_symlink("step-00000003.h5", scratch_ / ".latest.h5.new.tmp");
 
   const CheckpointWriter writer(*serial_, scratch_.path(), "run1");
 

@@ -98,6 +98,35 @@ TEST_F(MetricsTest, LaterJobRecordUpdatesTheRow) {
   EXPECT_EQ(file.open_dataset("/jobs/last_step").read<std::int64_t>()[0], 9);
 }
 
+TEST_F(MetricsTest, StartsOfOneSecondAreTwoJobs) {
+  MetricsJournal journal(h5_path_, {"run1", ""});
+  journal.append({{"record", "job"}, {"start_id", "x"}, {"restart", 0}, {"start", "a"}, {"first_step", 1}});
+  journal.append({{"record", "job"}, {"start_id", "y"}, {"restart", 0}, {"start", "a"}, {"first_step", 4}});
+  journal.append({{"record", "job"}, {"start_id", "x"}, {"end", "b"}});
+
+  journal.publish();
+
+  const h5::File file = h5::File::open(h5_path_);
+  EXPECT_EQ(file.open_dataset("/jobs/first_step").read<std::int64_t>(), (std::vector<std::int64_t>{1, 4}));
+  EXPECT_EQ(file.open_dataset("/jobs/end").read_strings(), (std::vector<std::string>{"b", ""}));
+}
+
+TEST_F(MetricsTest, ReopenedJournalKeepsItsRows) {
+  {
+    MetricsJournal journal(h5_path_, {"run1", ""});
+    log_step(journal, 5, 1);
+    log_step(journal, 10, 2);
+  }
+  MetricsJournal journal(h5_path_, {"run1", ""});
+  journal.append({{"record", "cut"}, {"step", 5}});
+  log_step(journal, 15, 3);
+
+  journal.publish();
+
+  const h5::File file = h5::File::open(h5_path_);
+  EXPECT_EQ(file.open_dataset("/train/step").read<std::int64_t>(), (std::vector<std::int64_t>{5, 15}));
+}
+
 TEST_F(MetricsTest, EvaluationsHaveTheirOwnColumns) {
   MetricsJournal journal(h5_path_, {"run1", ""});
   journal.append({{"record", "eval"}, {"name", "held-out"}, {"step", 10}, {"loss/wordnet", 4.5}});

@@ -71,6 +71,20 @@ TEST_F(RunLockTest, DeadProcessOfThisHostIsStale) {
   EXPECT_EQ(stored_run_id(scratch_.path()), "run2");
 }
 
+TEST_F(RunLockTest, RemovesWhatKilledAttemptsLeft) {
+  LockHolder dead = this_process("run1");
+  dead.pid = dead_process();
+  leave_lock(dead);
+  std::filesystem::rename(scratch_ / "lock", scratch_ / ".lock.here-1.tmp");
+  leave_lock(this_process("run1"));
+  std::filesystem::rename(scratch_ / "lock", scratch_ / ".lock.here-2.tmp");
+
+  const RunLock lock(scratch_.path(), "run2");
+
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / ".lock.here-1.tmp"));
+  EXPECT_TRUE(std::filesystem::exists(scratch_ / ".lock.here-2.tmp")) << "its process lives";
+}
+
 TEST_F(RunLockTest, ReusedProcessIdIsStale) {
   LockHolder holder = this_process("run1");
   holder.process_start -= 1;
@@ -133,6 +147,15 @@ TEST(Status, ComesBack) {
   EXPECT_EQ(found->exit_code, 75);
   EXPECT_EQ(found->step, 12);
   EXPECT_EQ(found->last_checkpoint, "step-00000012.h5");
+}
+
+TEST(Status, OverwritesWhatAKilledWriterLeft) {
+  const ScratchFolder scratch;
+  overwrite(temporary_name(scratch.path() / "status.json", replacement_tag), "{\"sta");
+
+  write_status(scratch.path(), Status{});
+
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(scratch.path()), {}), 1);
 }
 
 TEST(Status, RunningHasNoExitCode) {
