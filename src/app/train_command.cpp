@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "config/fields.hpp"
+#include "infer/loaded_model.hpp"
 #include "train/dry_run.hpp"
 #include "train/run.hpp"
 
@@ -28,8 +29,8 @@ po::options_description options_of_train() {
   add("resume", po::value<std::string>()->value_name("auto|latest|FILE"),
       "go on from a checkpoint: auto starts a new run where there is none");
   add("init-from", po::value<std::string>()->value_name("FILE"), "a new run that starts from a checkpoint's weights");
-  add("weights", po::value<std::string>()->default_value("ema")->value_name("ema|raw"),
-      "which of them --init-from takes");
+  add("weights", po::value<std::string>()->default_value("")->value_name("ema|raw"),
+      "which of them --init-from takes; default: ema where there is one");
   add("stop-after", po::value<std::int64_t>()->default_value(0)->value_name("STEP"),
       "save and stop with 75 after this step");
   add("dry-run", "print what every rank would do and hold, and exit; nothing is written");
@@ -51,11 +52,8 @@ RunOptions run_options(const po::variables_map& values) {
   if (values.count("init-from") > 0) {
     options.init_from = values["init-from"].as<std::string>();
   }
-  const auto weights = values["weights"].as<std::string>();
-  if (weights != "ema" && weights != "raw") {
-    fail(ExitCode::usage, "--weights {}: give ema or raw", weights);
-  }
-  options.init_from_average = weights == "ema";
+  options.init_weights = values["weights"].as<std::string>();
+  infer::weights_kind(options.init_weights);  // refuses what it does not know before anything is opened
   options.stop_after = values["stop-after"].as<std::int64_t>();
   if (options.stop_after < 0) {
     fail(ExitCode::usage, "--stop-after {}: give a step number above 0", options.stop_after);

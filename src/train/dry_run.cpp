@@ -79,7 +79,7 @@ std::string rank_row(const RunFacts& facts, data::SharedCorpus& corpus, data::Ba
 std::string dry_run(comm::Communicator& world, const config::RunConfig& config, int ranks) {
   data::SharedCorpus corpus(world, config.data.path);
   RunFacts facts = make_facts(ranks, config, corpus.info());
-  settle_precision(facts, "");
+  settle_precision(world, facts, "");
   const std::vector<data::SamplingRule> rules = read_rules(world, facts);
   data::BatchPlan plan(corpus.node(), corpus.table(), facts.config.train, facts.config.model.max_seq_len, rules);
   std::string text = plan_text(plan, facts) + header();

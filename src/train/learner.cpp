@@ -77,32 +77,42 @@ void Learner::initialise() {
   load_masters();
 }
 
-void Learner::initialise_from(const io::CheckpointReader& checkpoint, const std::string& folder) {
-  for (const Parameter& row : table().rows) {
-    const std::string path = (row.trainable ? folder : "/model") + "/" + row.name;
-    checkpoint.read(path, 0, row.trainable ? weights_.span(row.offset, row.count()) : std::span<float>(zl_init_));
-  }
+void Learner::initialise_from(std::span<const float> flat, std::span<const float> zl_init) {
+  std::copy(flat.begin(), flat.end(), weights_.data());
+  zl_init_.assign(zl_init.begin(), zl_init.end());
   optimizer_.start_average(own(weights_));
   load_masters();
 }
 
-void Learner::restore(const io::CheckpointReader& checkpoint) {
-  initialise_from(checkpoint, "/model");
-  const auto read = [&](const std::string& folder, Buffer<float>& state, const optim::RowPiece& piece) {
-    if (state.size() > 0) {
+std::string Learner::restore(const io::CheckpointReader& checkpoint) {
+  for (const Parameter& row : table().rows) {
+    checkpoint.read("/model/" + row.name, 0,
+                    row.trainable ? weights_.span(row.offset, row.count()) : std::span<float>(zl_init_));
+  }
+  optimizer_.start_average(own(weights_));
+  std::string missing;
+  const auto read = [&](const std::string& folder, Buffer<float>& state) {
+    if (state.size() == 0) {
+      return;
+    }
+    if (checkpoint.find(folder + "/" + table().rows.front().name) == nullptr) {
+      missing += (missing.empty() ? "" : ", ") + folder;
+      return;
+    }
+    for (const optim::RowPiece& piece : optimizer_.row_pieces()) {
       const std::string path = folder + "/" + table().rows[static_cast<std::size_t>(piece.row)].name;
       checkpoint.read(path, piece.first_in_row, state.span(piece.first_in_range, piece.count));
     }
   };
-  for (const optim::RowPiece& piece : optimizer_.row_pieces()) {
-    read("/optimizer/exp_avg", optimizer_.first_moment(), piece);
-    read("/optimizer/exp_avg_sq", optimizer_.second_moment(), piece);
-    read("/ema", optimizer_.average(), piece);
-  }
+  read("/optimizer/exp_avg", optimizer_.first_moment());
+  read("/optimizer/exp_avg_sq", optimizer_.second_moment());
+  read("/ema", optimizer_.average());
   for (std::size_t row = 0; row < table().rows.size(); ++row) {
     const io::TensorInfo* info = checkpoint.find("/optimizer/exp_avg_sq/" + table().rows[row].name);
     optimizer_.counts()[row] = info != nullptr ? info->step : 0;
   }
+  load_masters();
+  return missing;
 }
 
 void Learner::begin_step() {

@@ -43,10 +43,11 @@ class Learner {
 
   /// New run: initial values from the seed (golden A.2), moments zero, EMA = weights.
   void initialise();
-  /// Weights, moments and EMA of a checkpoint, whatever layout wrote it.
-  void restore(const io::CheckpointReader& checkpoint);
-  /// A new run from the weights of a checkpoint: `folder` is "/model" or "/ema"; moments zero, EMA = weights.
-  void initialise_from(const io::CheckpointReader& checkpoint, const std::string& folder);
+  /// A new run from given weights (layout of table()): moments zero, EMA = weights.
+  void initialise_from(std::span<const float> flat, std::span<const float> zl_init);
+  /// Weights, moments and EMA of a checkpoint, whatever layout wrote it. Where it has no EMA or first moment although
+  /// this run keeps one, they start from the weights and from zero; returns what was missing, empty for nothing.
+  std::string restore(const io::CheckpointReader& checkpoint);
 
   /// This rank's packs of the batch, in order.
   comm::PackRange share() const { return tree_.share(); }

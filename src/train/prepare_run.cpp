@@ -28,8 +28,10 @@ RunFacts make_facts(int ranks, config::RunConfig config, const io::CorpusInfo& c
   return facts;
 }
 
-void settle_precision(RunFacts& facts, const std::string& stored) {
-  facts.precision = config::resolved_precision(facts.config.train.precision, kernels::native_bf16(), stored);
+void settle_precision(comm::Communicator& world, RunFacts& facts, const std::string& stored) {
+  std::int64_t without = kernels::native_bf16() ? 0 : 1;
+  world.max(std::span<std::int64_t>(&without, 1));
+  facts.precision = config::resolved_precision(facts.config.train.precision, without == 0, stored);
 }
 
 std::vector<data::SamplingRule> read_rules(comm::Communicator& world, RunFacts& facts) {

@@ -14,8 +14,9 @@ namespace hrm::train {
 /// InputError(bad_config) where corpus and configuration do not fit.
 RunFacts make_facts(int ranks, config::RunConfig config, const io::CorpusInfo& corpus);
 
-/// The precision of the stored run (empty: none), else as wanted.
-void settle_precision(RunFacts& facts, const std::string& stored);
+/// The precision of the stored run (empty: none), else as wanted; auto is bf16 only where every rank multiplies it
+/// natively. Collective.
+void settle_precision(comm::Communicator& world, RunFacts& facts, const std::string& stored);
 
 /// Reads data.sampling. Collective.
 std::vector<data::SamplingRule> read_rules(comm::Communicator& world, RunFacts& facts);

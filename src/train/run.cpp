@@ -1,5 +1,7 @@
 #include "train/run.hpp"
 
+#include <algorithm>
+
 #include "base/digest.hpp"
 #include "base/log.hpp"
 #include "config/resolve.hpp"
@@ -9,6 +11,7 @@
 #include "infer/pack_view.hpp"
 #include "optim/schedule.hpp"
 #include "train/evaluation.hpp"
+#include "train/init_from.hpp"
 #include "train/learner.hpp"
 #include "train/prepare_run.hpp"
 #include "train/progress.hpp"
@@ -24,12 +27,14 @@ namespace {
 /// Everything a run consists of, in the order it is made.
 class Run {
  public:
-  Run(comm::Communicator& world, const config::RunConfig& config, const RunOptions& options);
+  Run(comm::Communicator& world, const RunOptions& options, data::SharedCorpus& corpus, RunFacts facts,
+      const std::optional<infer::LoadedModel>& source, RunFolder& folder);
   ExitCode execute();
 
  private:
   void resume(const io::CheckpointReader& checkpoint);
-  void start_new();
+  void start_new(const std::optional<infer::LoadedModel>& source);
+  void note_changes(const io::CheckpointReader& checkpoint, const std::string& missing);
   void check_plan() const;
   void announce() const;
   bool step();
@@ -40,14 +45,14 @@ class Run {
   ExitCode finish(ExitCode code, const std::string& reason);
   std::string stop_reason() const;
   double seconds_left() const;
+  bool wants_to_stop(std::int64_t step) const;
   bool out_of_time() const;
 
   comm::Communicator& world_;
   RunOptions options_;
-  data::SharedCorpus corpus_;
   RunFacts facts_;
   std::vector<data::SamplingRule> sampling_;
-  RunFolder folder_;
+  RunFolder& folder_;
   std::optional<io::CheckpointReader> stored_;
   data::BatchPlan plan_;
   TrainState state_;
@@ -58,49 +63,43 @@ class Run {
   std::optional<TimeLimit> limit_;
   Progress progress_;
   Timer since_start_;
+  std::int64_t first_step_ = 0;    // of this start: nothing was done before it
   double seconds_before_ = 0;      // wall seconds of earlier starts
   double step_seconds_ = 0;        // smoothed, for the ETA
   double seconds_checkpoint_ = 0;  // of the save after the last step
+  double seconds_evaluation_ = 0;  // of the last evaluation
 };
 
-std::optional<io::CheckpointReader> open_start(RunFolder& folder, const RunOptions& options, RunFacts& facts) {
+std::optional<io::CheckpointReader> open_start(comm::Communicator& world, RunFolder& folder, const RunOptions& options,
+                                               RunFacts& facts) {
   std::optional<io::CheckpointReader> stored = folder.start_point(options);
-  settle_precision(facts, stored ? stored->meta().precision : "");
+  settle_precision(world, facts, stored ? stored->meta().precision : "");
   if (stored) {
     check_identity(stored->meta(), facts, stored->path().string());
   }
   return stored;
 }
 
-Run::Run(comm::Communicator& world, const config::RunConfig& config, const RunOptions& options)
+Run::Run(comm::Communicator& world, const RunOptions& options, data::SharedCorpus& corpus, RunFacts facts,
+         const std::optional<infer::LoadedModel>& source, RunFolder& folder)
     : world_(world),
       options_(options),
-      corpus_(world, config.data.path),
-      facts_(make_facts(world.size(), config, corpus_.info())),
+      facts_(std::move(facts)),
       sampling_(read_rules(world, facts_)),
-      folder_(world, facts_.config),
-      stored_(open_start(folder_, options, facts_)),
-      plan_(corpus_.node(), corpus_.table(), facts_.config.train, facts_.config.model.max_seq_len, sampling_),
+      folder_(folder),
+      stored_(open_start(world, folder_, options, facts_)),
+      plan_(corpus.node(), corpus.table(), facts_.config.train, facts_.config.model.max_seq_len, sampling_),
       learner_(world, facts_.config, config::precision_type(facts_.precision)),
-      loader_(world, corpus_, plan_, learner_.share(), data::supervise_by(facts_.config.train.loss)),
+      loader_(world, corpus, plan_, learner_.share(), data::supervise_by(facts_.config.train.loss)),
       evaluation_(world, facts_),
       saves_(facts_.config.checkpoint),
       limit_(find_time_limit(facts_.config.run.time_limit)) {
   check_plan();
   folder_.require_room(learner_.checkpoint_parts());
-  stored_ ? resume(*stored_) : start_new();
-  folder_.open_metrics(facts_, state_, stored_.has_value());
-  if (stored_ && stored_->meta().fingerprint != facts_.fingerprint) {
-    folder_.event(
-        state_.step, "layout",
-        fmt::format("continues, not bit-equal: was {}; is {}", stored_->meta().fingerprint, facts_.fingerprint));
-  }
-  if (stored_ && stored_->meta().planned_steps != plan_.steps()) {
-    folder_.event(state_.step, "layout",
-                  fmt::format("planned steps were {}, are {}: not bit-equal to the run as it was "
-                              "planned",
-                              stored_->meta().planned_steps, plan_.steps()));
-  }
+  state_.planned_steps = plan_.steps();
+  stored_ ? resume(*stored_) : start_new(source);
+  state_.run_id = folder_.run_id();
+  first_step_ = state_.step;
   stored_.reset();
 }
 
@@ -112,23 +111,33 @@ void Run::check_plan() const {
 }
 
 void Run::resume(const io::CheckpointReader& checkpoint) {
-  comm::together(world_, [&] { learner_.restore(checkpoint); });
+  std::string missing;
+  comm::together(world_, [&] { missing = learner_.restore(checkpoint); });
   state_ = from_meta(checkpoint.meta());
-  state_.run_id = folder_.run_id();
   state_.planned_steps = plan_.steps();
   seconds_before_ = state_.wall_seconds;
+  folder_.open_metrics(facts_, state_, true);
+  note_changes(checkpoint, missing);
 }
 
-void Run::start_new() {
-  if (options_.init_from.empty()) {
-    learner_.initialise();
-  } else {
-    const io::CheckpointReader source(world_, options_.init_from);
-    const bool average = options_.init_from_average && source.find("/ema/lm_head") != nullptr;
-    comm::together(world_, [&] { learner_.initialise_from(source, average ? "/ema" : "/model"); });
+/// What makes the continued run differ in bits from the one that was stored.
+void Run::note_changes(const io::CheckpointReader& checkpoint, const std::string& missing) {
+  const auto note = [&](const std::string& text) { folder_.event(state_.step, "layout", text); };
+  if (checkpoint.meta().fingerprint != facts_.fingerprint) {
+    note(fmt::format("continues, not bit-equal: was {}; is {}", checkpoint.meta().fingerprint, facts_.fingerprint));
   }
-  state_.run_id = folder_.run_id();
-  state_.planned_steps = plan_.steps();
+  if (checkpoint.meta().planned_steps != plan_.steps()) {
+    note(fmt::format("planned steps were {}, are {}: not bit-equal to the run as it was planned",
+                     checkpoint.meta().planned_steps, plan_.steps()));
+  }
+  if (!missing.empty()) {
+    note(fmt::format("the checkpoint holds no {}: started anew, not bit-equal", missing));
+  }
+}
+
+void Run::start_new(const std::optional<infer::LoadedModel>& source) {
+  source ? learner_.initialise_from(source->flat.span(), source->zl_init) : learner_.initialise();
+  folder_.open_metrics(facts_, state_, false);
 }
 
 void Run::announce() const {
@@ -137,6 +146,13 @@ void Run::announce() const {
             state_.step > 0 ? fmt::format("going on from step {} of", state_.step) : std::string("training"),
             config.model.architecture, learner_.table().total_count, plan_.steps(), config.train.packs,
             config.train.pack_tokens, facts_.precision, facts_.ranks, facts_.threads);
+  log::info("rank 0 holds {:.1f} MiB of buffers (hrm train --dry-run lists every rank's by part)",
+            static_cast<double>(memory_bytes_total()) / (1 << 20));
+  if (config.train.packs % facts_.ranks != 0) {
+    log::info("uneven shares: {} rank(s) work on {} packs of a batch, the others on {}",
+              config.train.packs % facts_.ranks, config.train.packs / facts_.ranks + 1,
+              config.train.packs / facts_.ranks);
+  }
   if (limit_) {
     log::info("the time limit leaves {:.0f} s ({})", limit_->end_time - wall_clock(), limit_->source);
   } else {
@@ -151,9 +167,17 @@ void Run::announce() const {
   }
 }
 
-/// Whether the next step might leave too little time to save: two steps, two saves and some seconds for the exit.
+/// This rank's wish to stop after `step`; ranks agree on it through a sum. Only rank 0's clock counts.
+bool Run::wants_to_stop(std::int64_t step) const {
+  const bool asked = options_.stop_after > 0 && step >= options_.stop_after;
+  return stop_requested() || asked || (world_.rank() == 0 && out_of_time());
+}
+
+/// Whether the next step might leave too little time to save: two steps, two saves, an evaluation that may be due, and
+/// some seconds for the exit.
 bool Run::out_of_time() const {
-  return limit_ && wall_clock() + 2 * step_seconds_ + 2 * saves_.cost_seconds() + 5 > limit_->end_time;
+  return limit_ &&
+         wall_clock() + 2 * step_seconds_ + 2 * saves_.cost_seconds() + seconds_evaluation_ + 5 > limit_->end_time;
 }
 
 double Run::seconds_left() const {
@@ -179,9 +203,8 @@ bool Run::step() {
     learner_.accumulate(infer::view(pack), horizon, divisor);
   }
 
-  const bool stop_here = stop_requested() || number == options_.stop_after || (world_.rank() == 0 && out_of_time());
   const bool save_now = world_.rank() == 0 && saves_.due_by_time();
-  StepResult result = learner_.finish_step(horizon, schedule.learning_rate, stop_here, save_now);
+  StepResult result = learner_.finish_step(horizon, schedule.learning_rate, wants_to_stop(number), save_now);
   result.seconds.data = seconds_data;
   if (!result.finite) {
     fail(ExitCode::numerics,
@@ -199,7 +222,7 @@ bool Run::step() {
   state_.wall_seconds = seconds_before_ + since_start_.seconds();
   after_step(batch, result, timer.seconds());
   const bool last = state_.step == plan_.steps();
-  if (!last && evaluation_.due(number)) {
+  if (!last && result.stop_votes == 0 && evaluation_.due(number)) {
     evaluate();
   }
   if (!last && result.stop_votes == 0 && (saves_.due_by_steps(number) || result.save_votes > 0)) {
@@ -253,27 +276,36 @@ void Run::after_step(const data::Batch& batch, const StepResult& result, double 
 void Run::save(const std::string& why) {
   const Timer timer;
   folder_.status("saving", std::nullopt, state_, seconds_left(), why);
-  const std::filesystem::path file = folder_.save(to_meta(state_, facts_), learner_.checkpoint_parts());
+  const std::filesystem::path file = folder_.save(
+      to_meta(state_, facts_, plan_.cursors(std::max<std::int64_t>(state_.step, 1))), learner_.checkpoint_parts());
   seconds_checkpoint_ = timer.seconds();
   saves_.saved(seconds_checkpoint_);
   folder_.event(state_.step, "checkpoint",
                 fmt::format("{} ({}, {:.2f} s, state digest {})", file.filename().string(), why, seconds_checkpoint_,
                             hex(folder_.state_digest())));
   folder_.publish_metrics(true);
+  folder_.status("running", std::nullopt, state_, seconds_left(), "");
 }
 
 void Run::evaluate() {
+  const Timer timer;
   progress_.finish();
   for (const nlohmann::json& row : evaluation_.run(learner_, state_.step)) {
     folder_.append(row);
   }
   folder_.publish_metrics(true);
+  seconds_evaluation_ = timer.seconds();
 }
 
+/// A start that made no step has nothing to add to a checkpoint that is there already.
 ExitCode Run::finish(ExitCode code, const std::string& reason) {
   progress_.finish();
-  save(reason);
-  if (code == ExitCode::ok) {
+  const bool nothing_new =
+      state_.step == first_step_ && first_step_ > 0 && std::filesystem::exists(folder_.path() / "latest.h5");
+  if (!nothing_new) {
+    save(reason);
+  }
+  if (code == ExitCode::ok && !nothing_new) {
     evaluate();
   }
   folder_.event(state_.step, code == ExitCode::ok ? "finish" : "stop", reason);
@@ -288,16 +320,20 @@ std::string Run::stop_reason() const {
   if (stop_requested()) {
     return fmt::format("stopped by {}", stop_signal());
   }
-  return state_.step == options_.stop_after ? "stopped by --stop-after" : "stopped ahead of the time limit";
+  const bool asked = options_.stop_after > 0 && state_.step >= options_.stop_after;
+  return asked ? "stopped by --stop-after" : "stopped ahead of the time limit, or by a signal to another rank";
 }
 
 ExitCode Run::execute() {
   announce();
-  bool stop = stop_requested();
+  folder_.status("running", std::nullopt, state_, 0, "");
+  double votes = wants_to_stop(state_.step) ? 1 : 0;
+  world_.sum(std::span<double>(&votes, 1));
+  bool stop = votes > 0;
   while (state_.step < plan_.steps() && !stop) {
     stop = step();
   }
-  if (state_.step == plan_.steps()) {
+  if (state_.step >= plan_.steps()) {
     return finish(ExitCode::ok, "finished");
   }
   return finish(ExitCode::stopped, stop_reason());
@@ -305,10 +341,28 @@ ExitCode Run::execute() {
 
 }  // namespace
 
-ExitCode train(comm::Communicator& world, const config::RunConfig& config, const RunOptions& options) {
+ExitCode train(comm::Communicator& world, const config::RunConfig& given, const RunOptions& options) {
   watch_stop_signals();
-  Run run(world, config, options);
-  return run.execute();
+  config::RunConfig config = given;
+  config::check_training(config);
+  config::check_model(config.model);
+  const std::optional<infer::LoadedModel> source = load_source(world, options, config);
+  data::SharedCorpus corpus(world, config.data.path);
+  RunFacts facts = make_facts(world.size(), config, corpus.info());
+  if (source) {
+    check_source(*source, facts);
+  }
+  RunFolder folder(world, facts.config);
+  try {
+    Run run(world, options, corpus, facts, source, folder);
+    return run.execute();
+  } catch (const InputError& error) {
+    folder.fail_with(error.code(), error.what());  // the verdict outlives the launcher; main reports
+    throw;
+  } catch (const std::exception& error) {
+    folder.fail_with(ExitCode::internal, error.what());
+    throw;
+  }
 }
 
 }  // namespace hrm::train

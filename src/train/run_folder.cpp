@@ -22,6 +22,16 @@ std::string environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+/// "NAME.old-N" with the first N that is free.
+fs::path aside_name(const fs::path& file) {
+  int number = 1;
+  fs::path aside;
+  do {
+    aside = file.string() + ".old-" + std::to_string(number++);
+  } while (fs::exists(aside));
+  return aside;
+}
+
 std::string joined_hosts(comm::Communicator& group) {
   std::vector<std::string> hosts = group.gather(io::host_name());
   std::sort(hosts.begin(), hosts.end());
@@ -55,7 +65,6 @@ RunFolder::RunFolder(comm::Communicator& group, const config::RunConfig& config)
     }
   });
   run_id_ = comm::broadcast_text(group_, run_id_);
-  comm::together(group_, [&] { status("starting", std::nullopt, {}, 0, ""); });
   writer_ = std::make_unique<io::CheckpointWriter>(group_, path_, run_id_);
 }
 
@@ -69,23 +78,37 @@ void RunFolder::refuse_new_run(const fs::path& newest) const {
 }
 
 std::optional<io::CheckpointReader> RunFolder::start_point(const RunOptions& options) {
+  std::optional<io::CheckpointReader> stored;
   if (options.resume == RunOptions::Resume::file) {
-    resumed_from_ = options.resume_file;
-    return io::CheckpointReader(group_, options.resume_file);
+    stored.emplace(group_, options.resume_file);
+  } else {
+    stored = newest_checkpoint(options);
   }
-  std::vector<io::CheckpointFile> files;
+  TrainState state;
+  if (stored) {
+    resumed_from_ = stored->path();
+    last_checkpoint_ = resumed_from_.filename().string();
+    state = from_meta(stored->meta());
+  }
+  comm::together(group_, [&] { status("starting", std::nullopt, state, 0, ""); });
+  return stored;
+}
+
+std::optional<io::CheckpointReader> RunFolder::newest_checkpoint(const RunOptions& options) {
+  std::int64_t files = 0;
   comm::together(group_, [&] {
-    files = io::list_checkpoints(path_);
-    if (options.resume == RunOptions::Resume::none && !files.empty()) {
-      refuse_new_run(files.front().path);
+    const std::vector<io::CheckpointFile> found = io::list_checkpoints(path_);
+    files = std::ssize(found);
+    if (options.resume == RunOptions::Resume::none && files > 0) {
+      refuse_new_run(found.front().path);
     }
-    if (options.resume == RunOptions::Resume::latest && files.empty()) {
+    if (options.resume == RunOptions::Resume::latest && files == 0) {
       fail(ExitCode::no_input, "{}: --resume latest, but there is no checkpoint; --resume auto starts a new run then",
            path_.string());
     }
   });
-  if (files.empty()) {
-    comm::together(group_, [&] { set_journal_aside(); });
+  group_.max(std::span<std::int64_t>(&files, 1));
+  if (files == 0) {
     return std::nullopt;
   }
   io::NewestGood newest = io::newest_good(group_, path_);
@@ -96,24 +119,37 @@ std::optional<io::CheckpointReader> RunFolder::start_point(const RunOptions& opt
     fail(ExitCode::no_input,
          "{}: none of its {} checkpoints can be read (the newest: {}); restore one from a copy, or start a new run in "
          "another checkpoint.dir",
-         path_.string(), files.size(), newest.bad.empty() ? "no reason given" : newest.bad.front());
+         path_.string(), files, newest.bad.empty() ? "no reason given" : newest.bad.front());
   }
-  resumed_from_ = newest.checkpoint->path();
   return std::move(newest.checkpoint);
 }
 
-void RunFolder::set_journal_aside() {
-  const fs::path journal = io::journal_path(metrics_path_);
-  if (!writes() || !fs::exists(journal)) {
-    return;
+void RunFolder::set_metrics_aside() {
+  std::string text = "new run";
+  for (const fs::path& file : {metrics_path_, io::journal_path(metrics_path_)}) {
+    if (fs::exists(file)) {
+      const fs::path aside = aside_name(file);
+      fs::rename(file, aside);
+      text += "; an older " + file.filename().string() + " is now " + aside.filename().string();
+    }
   }
-  int number = 1;
-  fs::path aside;
-  do {
-    aside = journal.string() + ".old-" + std::to_string(number++);
-  } while (fs::exists(aside));
-  fs::rename(journal, aside);
-  set_aside_ = aside.filename().string();
+  journal_.emplace(metrics_path_, header_);
+  event(0, "start", text);
+}
+
+void RunFolder::set_newer_aside(std::int64_t step) {
+  for (const io::CheckpointFile& file : io::list_checkpoints(path_)) {
+    if (file.step > step) {
+      const fs::path aside = aside_name(file.path);
+      fs::rename(file.path, aside);
+      event(step, "rollback",
+            file.path.filename().string() + " is of a course that is given up; it is now " + aside.filename().string());
+    }
+  }
+  if (!fs::exists(path_ / "latest.h5")) {
+    fs::remove(path_ / "latest.h5");  // it pointed to one of them; the next save sets it again
+  }
+  io::sync_folder(path_);
 }
 
 nlohmann::json RunFolder::job_row() const {
@@ -122,7 +158,25 @@ nlohmann::json RunFolder::job_row() const {
           {"restart", std::atoi(environment("SLURM_RESTART_COUNT").c_str())},
           {"data_parallel", group_.size() / config_.parallel.tensor},
           {"tensor_parallel", config_.parallel.tensor},
+          {"start_id", io::new_run_id()},
           {"start", io::utc_now()}};
+}
+
+/// Later rows do not count any more; the event says what is made again.
+void RunFolder::cut_metrics(const TrainState& state) {
+  std::int64_t last = state.step;
+  double lost = 0;
+  for (const nlohmann::json& row : io::apply_cuts(io::read_journal(io::journal_path(metrics_path_)))) {
+    if (row.value("record", "") == "train" && row.value("step", std::int64_t{0}) > state.step) {
+      last = std::max(last, row.value("step", std::int64_t{0}));
+      lost += row.contains("seconds") && row["seconds"].is_number() ? row["seconds"].get<double>() : 0.0;
+    }
+  }
+  journal_->append({{"record", "cut"}, {"step", state.step}});
+  job_["seconds_lost"] = lost;
+  event(state.step, "restart",
+        fmt::format("from {}; {} steps up to {} are made again, {:.1f} s lost", resumed_from_.filename().string(),
+                    last - state.step, last, lost));
 }
 
 void RunFolder::open_metrics(const RunFacts& facts, const TrainState& state, bool resumed) {
@@ -131,28 +185,17 @@ void RunFolder::open_metrics(const RunFacts& facts, const TrainState& state, boo
     if (!writes()) {
       return;
     }
-    journal_.emplace(metrics_path_, io::MetricsHeader{run_id_, config::to_text(facts.config)});
+    header_ = {run_id_, config::to_text(facts.config)};
     job_ = job_row();
     job_["hosts"] = hosts;
     job_["threads"] = facts.threads;
     job_["first_step"] = state.step;
     if (resumed) {
-      const std::vector<nlohmann::json> rows = io::read_journal(io::journal_path(metrics_path_));
-      std::int64_t last = state.step;
-      double lost = 0;
-      for (const nlohmann::json& row : io::apply_cuts(rows)) {
-        if (row.value("record", "") == "train" && row.value("step", std::int64_t{0}) > state.step) {
-          last = std::max(last, row.value("step", std::int64_t{0}));
-          lost += row.contains("seconds") && row["seconds"].is_number() ? row["seconds"].get<double>() : 0.0;
-        }
-      }
-      journal_->append({{"record", "cut"}, {"step", state.step}});
-      job_["seconds_lost"] = lost;
-      event(state.step, "restart",
-            fmt::format("from {}; {} logged steps up to {} made again, {:.1f} s lost",
-                        resumed_from_.filename().string(), last - state.step, last, lost));
+      journal_.emplace(metrics_path_, header_);
+      cut_metrics(state);
+      set_newer_aside(state.step);
     } else {
-      event(state.step, "start", set_aside_.empty() ? "new run" : "new run; an older journal is now " + set_aside_);
+      set_metrics_aside();
     }
     journal_->append(job_);
     journal_->sync();
@@ -182,6 +225,8 @@ void RunFolder::status(const std::string& state, std::optional<int> exit_code, c
     return;
   }
   since_status_.restart();
+  started_ = true;
+  progress_ = progress;
   io::Status status;
   status.run_id = run_id_;
   status.state = state;
@@ -200,6 +245,20 @@ void RunFolder::status(const std::string& state, std::optional<int> exit_code, c
   }
 }
 
+void RunFolder::fail_with(ExitCode code, const std::string& reason) noexcept {
+  if (!started_) {
+    return;
+  }
+  try {
+    const int exit_code = static_cast<int>(code);
+    event(progress_.step, "stop", reason);
+    status(io::state_of_exit(exit_code), exit_code, progress_, 0, reason);
+    publish_metrics(true);
+  } catch (const std::exception& error) {
+    log::warn("the verdict could not be written: {}", error.what());
+  }
+}
+
 std::filesystem::path RunFolder::save(io::CheckpointMeta meta, const std::vector<io::TensorPart>& parts) {
   fs::path file = writer_->save(std::move(meta), parts);
   last_checkpoint_ = file.filename().string();
@@ -214,7 +273,9 @@ std::filesystem::path RunFolder::save(io::CheckpointMeta meta, const std::vector
 void RunFolder::require_room(const std::vector<io::TensorPart>& parts) {
   comm::together(group_, [&] {
     if (writes()) {
-      io::require_space(path_, (config_.checkpoint.keep_last + 2) * io::checkpoint_bytes(parts),
+      // Those that lie there already make room before new ones take it.
+      const std::int64_t there = std::min(config_.checkpoint.keep_last, std::ssize(io::list_checkpoints(path_)));
+      io::require_space(path_, (config_.checkpoint.keep_last + 2 - there) * io::checkpoint_bytes(parts),
                         "checkpoint.keep_last + 2 checkpoints");
     }
   });

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.hpp"
 #include "base/timer.hpp"
 #include "comm/communicator.hpp"
 #include "io/checkpoint_reader.hpp"
@@ -23,15 +24,16 @@ namespace hrm::train {
 
 class RunFolder {
  public:
-  /// Collective: makes the folder, takes the lock (73 naming the holder), settles the run_id, writes status "starting".
+  /// Collective: makes the folder, takes the lock (73 naming the holder), settles the run_id.
   RunFolder(comm::Communicator& group, const config::RunConfig& config);
   ~RunFolder();
 
-  /// Collective: the checkpoint to go on from; nothing for a new run. Applies the rules of --resume (66, 73); for a new
-  /// run a journal that lies there is set aside.
+  /// Collective: the checkpoint to go on from; nothing for a new run. Applies the rules of --resume (66, 73), and only
+  /// then writes status "starting": a refused start leaves the last verdict alone.
   std::optional<io::CheckpointReader> start_point(const RunOptions& options);
 
-  /// Collective: opens the journal. `resumed` appends the cut after `state.step`.
+  /// Collective: opens the journal. A new run sets an older one aside; a resumed one appends the cut after `state.step`
+  /// and sets aside checkpoints of later steps, which belong to a course that is given up.
   void open_metrics(const RunFacts& facts, const TrainState& state, bool resumed);
 
   /// Rank 0 acts, other ranks return at once.
@@ -40,6 +42,9 @@ class RunFolder {
   void publish_metrics(bool now);
   void status(const std::string& state, std::optional<int> exit_code, const TrainState& progress, double seconds_left,
               const std::string& reason);
+
+  /// The verdict of a run that fails: status, event and end of the job's row. Does nothing for a refused start.
+  void fail_with(ExitCode code, const std::string& reason) noexcept;
 
   /// Collective: a committed, synced checkpoint; old ones are deleted by keep_last and keep_every.
   std::filesystem::path save(io::CheckpointMeta meta, const std::vector<io::TensorPart>& parts);
@@ -53,7 +58,10 @@ class RunFolder {
 
  private:
   bool writes() const { return group_.rank() == 0; }
-  void set_journal_aside();
+  std::optional<io::CheckpointReader> newest_checkpoint(const RunOptions& options);
+  void set_metrics_aside();
+  void set_newer_aside(std::int64_t step);
+  void cut_metrics(const TrainState& state);
   [[noreturn]] void refuse_new_run(const std::filesystem::path& newest) const;
   nlohmann::json job_row() const;
 
@@ -62,13 +70,15 @@ class RunFolder {
   std::filesystem::path path_;
   std::filesystem::path metrics_path_;
   std::string run_id_;
-  std::string set_aside_;  ///< where an older journal went, for the first event
+  TrainState progress_;  ///< as status() was last told
   std::optional<io::RunLock> lock_;
   std::unique_ptr<io::CheckpointWriter> writer_;
+  io::MetricsHeader header_;
   std::optional<io::MetricsJournal> journal_;
   nlohmann::json job_;
   std::string last_checkpoint_;
   std::filesystem::path resumed_from_;
+  bool started_ = false;  ///< a status of this start has been written
   Timer since_status_;
 };
 

@@ -7,6 +7,7 @@
 #include <ctime>
 
 #include "base/error.hpp"
+#include "base/log.hpp"
 
 namespace hrm::train {
 namespace {
@@ -46,8 +47,9 @@ double parse_end_time(const std::string& text, double now) {
   int minutes = 0;
   int seconds = 0;
   // The form without days first: a failed scan leaves what it had read, and only the form with days reads them.
-  if (scan(text, "%d:%d:%d%n", &hours, &minutes, &seconds) ||
-      scan(text, "%d-%d:%d:%d%n", &days, &hours, &minutes, &seconds)) {
+  const bool clock = scan(text, "%d:%d:%d%n", &hours, &minutes, &seconds) ||
+                     scan(text, "%d-%d:%d:%d%n", &days, &hours, &minutes, &seconds);
+  if (clock && hours >= 0 && minutes >= 0 && seconds >= 0) {
     return now + 86400.0 * days + 3600.0 * hours + 60.0 * minutes + seconds;
   }
   std::tm end{};
@@ -56,7 +58,9 @@ double parse_end_time(const std::string& text, double now) {
     end.tm_year -= 1900;
     end.tm_mon -= 1;
     end.tm_isdst = -1;
-    return static_cast<double>(std::mktime(&end));
+    if (const std::time_t seconds_since_1970 = std::mktime(&end); seconds_since_1970 != -1) {
+      return static_cast<double>(seconds_since_1970);
+    }
   }
   fail(ExitCode::bad_config,
        "run.time_limit = {}: give seconds left, [D-]HH:MM:SS left, or an end time YYYY-MM-DDTHH:MM:SS", text);
@@ -69,10 +73,17 @@ std::optional<TimeLimit> find_time_limit(const std::string& wanted) {
   if (const auto end = whole_number(environment("SLURM_JOB_END_TIME"))) {
     return TimeLimit{*end, "SLURM_JOB_END_TIME"};
   }
-  if (const std::string text = environment("HRM_RUN_TIME_LIMIT"); !text.empty()) {
-    return TimeLimit{parse_end_time(text, wall_clock()), "HRM_RUN_TIME_LIMIT"};
+  const std::string text = environment("HRM_RUN_TIME_LIMIT");
+  if (text.empty()) {
+    return std::nullopt;
   }
-  return std::nullopt;
+  try {
+    return TimeLimit{parse_end_time(text, wall_clock()), "HRM_RUN_TIME_LIMIT"};
+  } catch (const InputError&) {
+    // What squeue prints for a job without a limit: NONE, N/A, UNLIMITED.
+    log::warn("HRM_RUN_TIME_LIMIT = {} is no time; it is ignored", text);
+    return std::nullopt;
+  }
 }
 
 }  // namespace hrm::train

@@ -16,6 +16,7 @@ struct TimeLimit {
 double parse_end_time(const std::string& text, double now);
 
 /// From run.time_limit (`wanted`), else SLURM_JOB_END_TIME, else HRM_RUN_TIME_LIMIT; nothing where none is known.
+/// A variable that is no time is ignored with a warning.
 std::optional<TimeLimit> find_time_limit(const std::string& wanted);
 
 /// Seconds since 1970.

@@ -29,7 +29,7 @@ std::string fingerprint(const config::RunConfig& config) {
                      kernels::instruction_set(), config.parallel.tensor);
 }
 
-io::CheckpointMeta to_meta(const TrainState& state, const RunFacts& facts) {
+io::CheckpointMeta to_meta(const TrainState& state, const RunFacts& facts, std::span<const std::uint64_t> cursors) {
   io::CheckpointMeta meta;
   meta.run_id = state.run_id;
   meta.step = state.step;
@@ -55,6 +55,7 @@ io::CheckpointMeta to_meta(const TrainState& state, const RunFacts& facts) {
   meta.config_text = config::to_text(facts.config);
   meta.tokenizer_json = facts.tokenizer_json;
   meta.sampling[sampling_key] = {static_cast<std::int64_t>(facts.sampling_digest)};
+  meta.sampling["cursor"].assign(cursors.begin(), cursors.end());
   return meta;
 }
 

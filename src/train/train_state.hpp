@@ -2,6 +2,7 @@
 // What a restart needs besides tensors. Left out on purpose: gradients and activations (made again), the loader's place
 // in the data (a pure function of plan and step), random numbers (counter-based), timers.
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "config/run_config.hpp"
@@ -38,7 +39,8 @@ struct RunFacts {
 /// size.
 std::string fingerprint(const config::RunConfig& config);
 
-io::CheckpointMeta to_meta(const TrainState& state, const RunFacts& facts);
+/// `cursors`: rows that each stratum had given before the state's epoch (for people; a restart derives them).
+io::CheckpointMeta to_meta(const TrainState& state, const RunFacts& facts, std::span<const std::uint64_t> cursors);
 TrainState from_meta(const io::CheckpointMeta& meta);
 
 /// Throws InputError(bad_config) with the difference unless the stored run is the same run (configuration, "Identity").

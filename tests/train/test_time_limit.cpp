@@ -41,4 +41,12 @@ TEST(TimeLimit, ConfigurationWinsOverTheBatchSystem) {
   EXPECT_FALSE(find_time_limit("").has_value());
 }
 
+TEST(TimeLimit, VariableThatIsNoTimeIsIgnored) {
+  setenv("HRM_RUN_TIME_LIMIT", "NONE", 1);
+
+  EXPECT_FALSE(find_time_limit("").has_value());
+
+  unsetenv("HRM_RUN_TIME_LIMIT");
+}
+
 }  // namespace hrm::train

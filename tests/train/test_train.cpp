@@ -135,7 +135,7 @@ TEST(TrainState, SurvivesACheckpointsMetadata) {
   RunFacts facts;
   facts.config = small_run();
 
-  const TrainState back = from_meta(to_meta(state, facts));
+  const TrainState back = from_meta(to_meta(state, facts, {}));
 
   EXPECT_EQ(std::tie(back.run_id, back.step, back.planned_steps, back.epoch, back.epoch_position, back.samples_seen,
                      back.tokens_seen, back.bp_steps, back.learning_rate, back.wall_seconds),
@@ -151,7 +151,7 @@ TEST(TrainState, AnotherSeedIsAnotherRun) {
   given.config.train.seed = 5;
 
   try {
-    check_identity(to_meta({}, stored), given, "x.h5");
+    check_identity(to_meta({}, stored, {}), given, "x.h5");
     FAIL() << "accepted";
   } catch (const InputError& error) {
     EXPECT_EQ(error.code(), ExitCode::bad_config);

@@ -1,0 +1,48 @@
+#include "train/init_from.hpp"
+
+#include <algorithm>
+
+#include "base/digest.hpp"
+#include "base/error.hpp"
+#include "base/log.hpp"
+#include "model/parameters.hpp"
+
+namespace hrm::train {
+
+std::optional<infer::LoadedModel> load_source(comm::Communicator& world, const RunOptions& options,
+                                              config::RunConfig& config) {
+  if (options.init_from.empty()) {
+    return std::nullopt;
+  }
+  infer::LoadedModel source = infer::load_model(world, options.init_from, infer::weights_kind(options.init_weights));
+  if (options.init_weights.empty() && !source.averaged) {
+    log::warn("{}: holds no average of the weights; the run starts from its masters", options.init_from);
+  }
+  if (config.model.embed_scale == 0) {
+    config.model.embed_scale = source.config.model.embed_scale;
+  }
+  return source;
+}
+
+void check_source(const infer::LoadedModel& source, const RunFacts& facts) {
+  const ParameterTable theirs = model::parameter_table(source.config.model);
+  const ParameterTable ours = model::parameter_table(facts.config.model);
+  const auto same = [](const Parameter& a, const Parameter& b) { return a.name == b.name && a.shape == b.shape; };
+  if (source.config.model.architecture != facts.config.model.architecture ||
+      !std::equal(theirs.rows.begin(), theirs.rows.end(), ours.rows.begin(), ours.rows.end(), same)) {
+    fail(
+        ExitCode::bad_config,
+        "--init-from {}: its network ({}, {} layers, hidden size {}, vocabulary {}) is not the configured one ({}, {}, "
+        "{}, {}); give the model.* values of that checkpoint (hrm inspect shows them)",
+        source.path.string(), source.config.model.architecture, source.config.model.layers,
+        source.config.model.hidden_size, source.config.model.vocab_size, facts.config.model.architecture,
+        facts.config.model.layers, facts.config.model.hidden_size, facts.config.model.vocab_size);
+  }
+  if (digest_text(source.meta.tokenizer_json) != digest_text(facts.tokenizer_json)) {
+    fail(ExitCode::bad_config,
+         "--init-from {}: the shards in {} were made with another tokenizer; prepare them with that checkpoint's",
+         source.path.string(), facts.config.data.path);
+  }
+}
+
+}  // namespace hrm::train

@@ -1,0 +1,115 @@
+"""What a run leaves behind when it stops, fails, is resumed elsewhere or starts from another's weights."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+from hrm_cli import (BAD_CONFIG, CANNOT_CREATE, MPI_ENVIRONMENT, MPIEXEC, PROGRAM, STOPPED, TINY, HrmTest, main,
+                     settings, sums)
+
+
+class Restart(HrmTest):
+    def setUp(self):
+        super().setUp()
+        self.data, self.tok = self.shards(sums(600))
+        self.run_folder = self.folder / "run"
+
+    def go(self, *arguments, code=0, run=None, **values):
+        return self.train(self.data, run or self.run_folder, *arguments, code=code, **values)
+
+    def status(self):
+        return json.loads((self.run_folder / "status.json").read_text())
+
+    def events(self):
+        lines = (self.run_folder / "metrics.jsonl").read_text().splitlines()
+        return [row for row in map(json.loads, lines) if row["record"] == "event"]
+
+    def checkpoints(self):
+        return sorted(path.name for path in self.run_folder.glob("step-*.h5"))
+
+    def test_refused_start_leaves_the_last_verdict(self):
+        self.go("--stop-after", 2, code=STOPPED)
+
+        self.go(code=CANNOT_CREATE)
+
+        self.assertEqual((self.status()["state"], self.status()["exit_code"]), ("stopped", STOPPED))
+
+    def test_failing_run_writes_its_verdict(self):
+        self.go(code=BAD_CONFIG, train__packs=400)
+
+        status = self.status()
+        self.assertEqual((status["state"], status["exit_code"]), ("failed", BAD_CONFIG))
+        self.assertIn("packs", status["reason"])
+
+    def test_stop_after_a_step_that_is_done_stops_at_once(self):
+        self.go("--stop-after", 4, code=STOPPED)
+
+        self.go("--stop-after", 3, "--resume", "auto", code=STOPPED)
+
+        self.assertEqual(self.status()["step"], 4)
+
+    def test_shorter_plan_than_what_is_done_is_finished(self):
+        self.go("--stop-after", 8, code=STOPPED)
+
+        self.go("--resume", "auto", train__max_steps=6)
+
+        self.assertEqual(self.status()["state"], "finished")
+
+    def test_finished_run_is_not_made_again(self):
+        self.go(train__max_steps=6)
+        before = (self.run_folder / "step-00000006.h5").stat().st_mtime_ns
+
+        self.go("--resume", "auto", train__max_steps=6)
+
+        self.assertEqual((self.run_folder / "step-00000006.h5").stat().st_mtime_ns, before)
+
+    def test_resuming_an_older_step_gives_the_later_ones_up(self):
+        self.go("--stop-after", 6, code=STOPPED, checkpoint__interval_steps=2)
+        older = self.run_folder / "step-00000002.h5"
+
+        self.go("--resume", older, "--stop-after", 3, code=STOPPED)
+
+        self.assertEqual(self.checkpoints(), ["step-00000002.h5", "step-00000003.h5"])
+        self.assertEqual((self.run_folder / "latest.h5").resolve().name, "step-00000003.h5")
+        self.assertIn("rollback", [event["kind"] for event in self.events()])
+
+    def test_average_may_begin_on_resume(self):
+        self.go("--stop-after", 6, code=STOPPED, train__ema=0)
+
+        self.go("--resume", "auto", "--stop-after", 7, code=STOPPED)
+
+        self.assertTrue(any("/ema" in event["text"] for event in self.events()))
+
+    def test_new_run_from_another_runs_weights(self):
+        self.go("--stop-after", 6, code=STOPPED)
+        source = self.run_folder / "step-00000006.h5"
+
+        outcome = self.go("--init-from", source, "--stop-after", 6, code=STOPPED, run=self.folder / "tuned")
+
+        self.assertIn("training hrm", outcome.err)
+
+    def test_weights_of_another_network_are_refused(self):
+        self.go("--stop-after", 6, code=STOPPED)
+        source = self.run_folder / "step-00000006.h5"
+
+        for change in ({"model__hidden_size": 32}, {"model__architecture": "trm"}):
+            outcome = self.go("--init-from", source, code=BAD_CONFIG, run=self.folder / "tuned", **change)
+            self.check_refusal(outcome, BAD_CONFIG, ["--init-from"])
+
+    def test_signal_to_one_rank_during_set_up_stops_all(self):
+        environment = {**os.environ, **MPI_ENVIRONMENT}
+        # mpirun passes USR1 on to every rank; sent while the run is being set up, ranks see it at different places.
+        run = subprocess.Popen([MPIEXEC, "-n", "2", PROGRAM, "train", "--config", str(TINY),
+                                *settings(data__path=self.data, checkpoint__dir=self.run_folder, device__threads=1)],
+                               env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not (self.run_folder / "lock").exists() and run.poll() is None:
+            time.sleep(0.001)
+        run.send_signal(signal.SIGUSR1)
+
+        self.assertEqual(run.wait(timeout=120), STOPPED)
+        self.assertEqual(self.status()["state"], "stopped")
+
+
+if __name__ == "__main__":
+    main()
