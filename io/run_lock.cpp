@@ -17,6 +17,7 @@
 
 #include "base/digest.hpp"
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "io/status.hpp"
 
 namespace hrm::io {
@@ -24,11 +25,6 @@ namespace {
 
 constexpr const char* lock_name = "lock";
 constexpr int attempts = 8;  // each lost race means that another process took or left the lock meanwhile
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
 
 std::string first_line(const std::filesystem::path& path) {
   std::string line;

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "base/error.hpp"
+#include "base/round.hpp"
 #include "kernels/attention.hpp"
 
 namespace hrm::kernels::attention {
@@ -20,10 +21,6 @@ inline constexpr std::int64_t widest_strip = 32;  // queries per strip: two vect
 inline constexpr std::int64_t prefetch_rows = 12;
 inline constexpr double log2_e = 1.4426950408889634;
 inline constexpr double ln_2 = 0.6931471805599453;
-
-constexpr std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
-  return (n + multiple - 1) / multiple * multiple;
-}
 
 /// Head size padded for register tiles and for vectors on every target.
 constexpr std::int64_t padded_head(std::int64_t head_dim) {

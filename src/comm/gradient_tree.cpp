@@ -4,6 +4,7 @@
 
 #include "base/error.hpp"
 #include "base/parameter.hpp"
+#include "base/round.hpp"
 #include "base/timer.hpp"
 #include "kernels/elementwise.hpp"
 
@@ -11,10 +12,6 @@ namespace hrm::comm {
 namespace {
 
 constexpr Stream host{};
-
-std::int64_t rounded_up(std::int64_t value, std::int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
 
 }  // namespace
 
@@ -41,7 +38,7 @@ GradientTree::Rounds GradientTree::plan_rounds(std::int64_t packs, std::int64_t 
   const std::int64_t longest = flat_share(flat_size, 0, ranks).count();
   const std::int64_t affordable = std::max(flat_block, limit / leaves / flat_block * flat_block);
   Rounds rounds;
-  rounds.chunk = std::min(affordable, rounded_up(longest, flat_block));
+  rounds.chunk = std::min(affordable, round_up(longest, flat_block));
   rounds.count = rounds.chunk == 0 ? 0 : (longest + rounds.chunk - 1) / rounds.chunk;
   rounds.received = leaves - std::ssize(covering_nodes(packs, pack_share(packs, rank, ranks)));
   return rounds;

@@ -3,19 +3,12 @@
 #include <map>
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 
 namespace hrm::config {
 namespace {
 
 constexpr std::string_view blanks = " \t";
-
-std::string_view trimmed(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(blanks);
-  if (first == std::string_view::npos) {
-    return {};
-  }
-  return text.substr(first, text.find_last_not_of(blanks) - first + 1);
-}
 
 bool is_blank(char c) {
   return blanks.find(c) != std::string_view::npos;

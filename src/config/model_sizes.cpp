@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "base/error.hpp"
+#include "base/round.hpp"
 #include "config/resolve.hpp"
 #include "config/sizes.hpp"
 
@@ -13,10 +14,6 @@ void require_size(const char* key, std::int64_t value) {
     fail(ExitCode::bad_config, "{} = {}: a model needs a positive one; give it in --config FILE or with --set {}=N",
          key, value, key);
   }
-}
-
-std::int64_t rounded_up(std::int64_t value, std::int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
 }
 
 /// What init_std = 0 stands for; lecun_normal takes no init_std.
@@ -37,7 +34,7 @@ std::int64_t padded_vocabulary(const ModelConfig& model, std::int64_t corpus_voc
          "model.vocab_size = {}: the corpus was made with a vocabulary of {}; leave the key out or give at least {}",
          model.vocab_size, corpus_vocab, corpus_vocab);
   }
-  return rounded_up(model.vocab_size != 0 ? model.vocab_size : corpus_vocab, model.vocab_multiple);
+  return round_up(model.vocab_size != 0 ? model.vocab_size : corpus_vocab, model.vocab_multiple);
 }
 
 }  // namespace
@@ -82,7 +79,7 @@ void check_model(const ModelConfig& model) {
 std::int64_t intermediate_size(const ModelConfig& model) {
   // nearbyint: to nearest, ties to even, as A.1 says; std::round would go away from zero.
   const double exact = model.expansion * static_cast<double>(model.hidden_size) * 2 / 3;
-  return rounded_up(static_cast<std::int64_t>(std::nearbyint(exact)), model.intermediate_multiple);
+  return round_up(static_cast<std::int64_t>(std::nearbyint(exact)), model.intermediate_multiple);
 }
 
 double embedding_std(const ModelConfig& model) {

@@ -1,6 +1,10 @@
 #include "infer/problem.hpp"
 
+#include <algorithm>
+#include <array>
+
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "io/jsonl.hpp"
 #include "io/jsonl_object.hpp"
 
@@ -33,10 +37,20 @@ std::string name_of(const std::filesystem::path& file) {
   return name.substr(0, name.find('.'));
 }
 
+/// Benchmarks and the numbers of the held-out loss are keys of one report.
+void check_name(const std::string& benchmark, const std::string& place) {
+  constexpr std::array<std::string_view, 4> taken = {"loss", "loss_tokens", "token_accuracy", "loss_by_stratum"};
+  if (std::ranges::find(taken, benchmark) != taken.end()) {
+    fail(ExitCode::bad_data, "{}: a benchmark cannot be named \"{}\", which reports use for the loss; rename it", place,
+         benchmark);
+  }
+}
+
 Problem parse_problem(std::string_view line, const std::string& place, const std::filesystem::path& file) {
   const nlohmann::json object = io::parse_jsonl_object(line, place);
   Problem problem;
   problem.benchmark = io::optional_string(object, "benchmark", place).value_or(name_of(file));
+  check_name(problem.benchmark, place);
   problem.subject = io::optional_string(object, "subject", place).value_or("");
   problem.question = io::required_string(object, "question", place);
   problem.answer = io::required_string(object, "answer", place);
@@ -91,9 +105,9 @@ std::vector<const Problem*> shots_for(const Problem& problem, std::span<const Pr
 std::string instruction(const Problem& problem, std::span<const Problem* const> shots) {
   std::string text;
   for (const Problem* shot : shots) {
-    text += block(*shot) + (shot->choices.empty() ? "\n" : " ") + trimmed(shot->answer) + "\n\n";
+    text += block(*shot) + (shot->choices.empty() ? "\n" : " ") + std::string(trimmed(shot->answer)) + "\n\n";
   }
-  return trimmed(text + block(problem));
+  return std::string(trimmed(text + block(problem)));
 }
 
 }  // namespace hrm::infer

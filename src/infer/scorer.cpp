@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/text.hpp"
+
 namespace hrm::infer {
 namespace {
 
@@ -103,15 +105,6 @@ std::optional<Metric> metric_named(std::string_view wanted) {
   return std::nullopt;
 }
 
-std::string trimmed(std::string_view text) {
-  constexpr std::string_view blanks = " \t\r\n\f\v";
-  const std::size_t first = text.find_first_not_of(blanks);
-  if (first == std::string_view::npos) {
-    return "";
-  }
-  return std::string(text.substr(first, text.find_last_not_of(blanks) - first + 1));
-}
-
 std::optional<std::string> last_boxed(std::string_view text) {
   constexpr std::string_view opening = "\\boxed{";
   const std::size_t found = text.rfind(opening);
@@ -130,7 +123,7 @@ std::optional<std::string> last_boxed(std::string_view text) {
 }
 
 std::optional<std::string> canonical_number(std::string_view text) {
-  const std::string number = trimmed(without_separators(text));
+  const std::string number(trimmed(without_separators(text)));
   const std::size_t end = number_end(number, 0);
   const bool whole = end > 0 && (end == number.size() || (end + 1 == number.size() && number[end] == '.'));
   return whole ? std::optional(canonical_digits(std::string_view(number).substr(0, end))) : std::nullopt;
@@ -146,11 +139,11 @@ Verdict judge(Metric metric, const std::string& reply, const std::string& answer
     const std::optional<std::string> number = number_of_reply(reply);
     return {number.has_value(), number.has_value() && number == canonical_number(answer)};
   }
-  const std::string given = trimmed(reply);
+  const std::string given(trimmed(reply));
   if (metric == Metric::letter) {
     const std::string letter = upper_case(given);
     const bool valid = is_letter(letter, choices);
-    return {valid, valid && letter == upper_case(trimmed(answer))};
+    return {valid, valid && letter == upper_case(std::string(trimmed(answer)))};
   }
   return {!given.empty(), !given.empty() && given == trimmed(answer)};
 }
@@ -158,7 +151,7 @@ Verdict judge(Metric metric, const std::string& reply, const std::string& answer
 bool is_answer(Metric metric, const std::string& answer, std::size_t choices) {
   switch (metric) {
     case Metric::letter:
-      return is_letter(upper_case(trimmed(answer)), choices);
+      return is_letter(upper_case(std::string(trimmed(answer))), choices);
     case Metric::number:
       return canonical_number(answer).has_value();
     case Metric::exact:

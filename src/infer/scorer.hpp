@@ -15,9 +15,6 @@ enum class Metric { letter, number, exact };
 std::optional<Metric> metric_named(std::string_view name);
 const char* name(Metric metric);
 
-/// Without white space at both ends.
-std::string trimmed(std::string_view text);
-
 /// What is between the braces of the last \boxed{…}, inner braces balanced; nothing where there is none.
 std::optional<std::string> last_boxed(std::string_view text);
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/round.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/embedding.hpp"
 #include "model/decoder_cache.hpp"
@@ -17,7 +18,7 @@ namespace {
 using kernels::row_bucket;
 
 std::int64_t to_bucket(std::int64_t rows) {
-  return (rows + row_bucket - 1) / row_bucket * row_bucket;
+  return round_up(rows, row_bucket);
 }
 
 /// Matrix products choose their tiles by the number of rows, and the tile decides the last bits. Packs of this many

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/round.hpp"
 #include "kernels/cross_entropy.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/matmul.hpp"
@@ -12,7 +13,7 @@ namespace {
 using kernels::row_bucket;
 
 std::int64_t to_bucket(std::int64_t rows) {
-  return (rows + row_bucket - 1) / row_bucket * row_bucket;
+  return round_up(rows, row_bucket);
 }
 
 /// Few enough rows that the logits stay small, enough that adding to the weight gradient, whose (V, D) sums are read

@@ -7,6 +7,7 @@
 #include "base/digest.hpp"
 #include "base/error.hpp"
 #include "base/random.hpp"
+#include "base/round.hpp"
 
 namespace hrm::model {
 namespace {
@@ -30,10 +31,6 @@ InitialStd initial_std(const ModelConfig& config) {
   }
   const double s = 1 / std::sqrt(static_cast<double>(config.hidden_size));
   return {s, s, 1 / std::sqrt(static_cast<double>(config.intermediate_size))};
-}
-
-std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
 }
 
 void append_layer(ParameterTable& table, const ModelConfig& config, const InitialStd& std_of,

@@ -3,15 +3,11 @@
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "io/jsonl_object.hpp"
 
 namespace hrm::text {
 namespace {
-
-std::string_view trimmed(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(" \t");
-  return first == std::string_view::npos ? "" : text.substr(first, text.find_last_not_of(" \t") + 1 - first);
-}
 
 std::uint32_t condition_tag(std::string_view name, const SpecialRoles& roles, const std::string& place) {
   if (name == "direct") {

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.hpp"
+#include "base/round.hpp"
 #include "validate/cases.hpp"
 #include "validate/flat_state.hpp"
 
@@ -33,7 +34,7 @@ ParameterTable table_of_weights(const GoldenFile& file) {
     row.shape = file.shape("/weights/" + name);
     row.offset = table.flat_size;
     table.total_count += row.count();
-    table.flat_size += (row.count() + flat_block - 1) / flat_block * flat_block;
+    table.flat_size += round_up(row.count(), flat_block);
     table.rows.push_back(row);
   }
   if (table.rows.empty()) {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "tests/infer/small_model.hpp"
 #include "tests/infer/test_folder.hpp"
 
@@ -59,7 +60,7 @@ TEST(Benchmark, ScoresWhatTheModelSays) {
   const SmallModel model;
   const BenchmarkReport first =
       run(model, options_for("{\"benchmark\":\"b\",\"question\":\"one\",\"answer\":\"?\"}\n"));
-  const std::string reply = trimmed(first.replies.at(0).reply);
+  const std::string reply(trimmed(first.replies.at(0).reply));
   ASSERT_FALSE(reply.empty());
   nlohmann::json known{{"benchmark", "b"}, {"question", "one"}, {"answer", reply}};
 

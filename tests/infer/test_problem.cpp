@@ -90,6 +90,8 @@ TEST(Problem, BadLinesAreNamed) {
             std::string::npos);
   EXPECT_NE(refusal("{\"question\":\"q\",\"answer\":\"A\",\"choices\":[]}\n").find(":1: \"choices\""),
             std::string::npos);
+  EXPECT_NE(refusal("{\"benchmark\":\"loss\",\"question\":\"q\",\"answer\":\"1\"}\n").find("be named \"loss\""),
+            std::string::npos);
   EXPECT_NE(refusal("\n").find("holds no problem"), std::string::npos);
 }
 
