@@ -7,42 +7,69 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <vector>
 
 #include "base/log.hpp"
+#include "base/text.hpp"
 
 namespace hrm::app {
 namespace {
 
-int bound_cores() {
+/// Mask of this rank; its one core where the kernel does not tell.
+std::string own_mask() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-}
-
-int online_cores() {
-  return static_cast<int>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
-}
-
-int default_threads(int local_ranks) {
-  if (std::getenv("OMP_NUM_THREADS") != nullptr) {
-    return omp_get_max_threads();
+  if (sched_getaffinity(0, sizeof set, &set) != 0) {
+    CPU_SET(0, &set);
   }
-  const int bound = bound_cores();
-  return bound < online_cores() ? bound : std::max(1, bound / local_ranks);
+  std::string mask(CPU_SETSIZE, '0');
+  for (std::size_t core = 0; core < mask.size(); ++core) {
+    mask[core] = CPU_ISSET(core, &set) ? '1' : '0';
+  }
+  return mask;
+}
+
+/// Cores of this node that the batch system gave to the job, else all.
+int allocated_cores() {
+  const int given = std::atoi(environment("SLURM_CPUS_ON_NODE").c_str());
+  return given > 0 ? given : static_cast<int>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
 }
 
 }  // namespace
 
+int share_of_cores(std::span<const std::string> masks, int rank) {
+  const std::string& own = masks[static_cast<std::size_t>(rank)];
+  const auto sharing = std::count(masks.begin(), masks.end(), own);
+  return static_cast<int>(std::max<std::ptrdiff_t>(1, std::count(own.begin(), own.end(), '1') / sharing));
+}
+
+int cores_of_all(std::span<const std::string> masks) {
+  int cores = 0;
+  for (std::size_t core = 0; core < masks[0].size(); ++core) {
+    cores += std::any_of(masks.begin(), masks.end(), [core](const std::string& mask) { return mask[core] == '1'; });
+  }
+  return cores;
+}
+
 int set_threads(comm::Communicator& world, std::int64_t wanted) {
   const std::unique_ptr<comm::Communicator> node = world.node_group();
   comm::Communicator& local = node ? *node : world;
-  const int threads = wanted > 0 ? static_cast<int>(wanted) : default_threads(local.size());
+  const std::vector<std::string> masks = local.gather(own_mask());
+  const bool given = wanted > 0 || std::getenv("OMP_NUM_THREADS") != nullptr;
+  const int chosen = wanted > 0 ? static_cast<int>(wanted) : omp_get_max_threads();
+  const int threads = given ? chosen : share_of_cores(masks, local.rank());
   omp_set_num_threads(threads);
   double total = threads;
   local.sum(std::span<double>(&total, 1));
-  if (total > online_cores()) {
+  const int cores = cores_of_all(masks);
+  if (total > cores) {
     log::warn("{} threads of {} rank(s) share {} cores of this node; set device.threads or use fewer ranks", total,
-              local.size(), online_cores());
+              local.size(), cores);
+  } else if (!given && cores < allocated_cores()) {
+    log::warn(
+        "the {} rank(s) of this node are bound to {} of its {} cores; bind them to more (mpirun --bind-to none, "
+        "srun --cpus-per-task)",
+        local.size(), cores, allocated_cores());
   }
   return threads;
 }
