@@ -56,15 +56,14 @@ void for_each_model_field(Config& model, Visitor&& visit) {
   visit(I{"model.h_cycles", 1, 1000, "", "cycles", "outer cycles (hrm, trm)"}, model.h_cycles);
   visit(I{"model.l_cycles", 1, 1000, "", "cycles", "inner cycles (hrm, trm, rins)"}, model.l_cycles);
   visit(I{"model.cycles", 1, 1000, "", "cycles", "cycles (ut)"}, model.cycles);
-  visit(I{"model.bp_min_steps", 2, 1000000, "", "steps", "backward horizon at the start (hrm)"}, model.bp_min_steps);
-  visit(I{"model.bp_max_steps", 2, 1000000, "", "steps", "backward horizon after its warm-up (hrm)"},
-        model.bp_max_steps);
+  visit(I{"model.bp_min_steps", 2, 10000, "", "steps", "backward horizon at the start (hrm)"}, model.bp_min_steps);
+  visit(I{"model.bp_max_steps", 2, 10000, "", "steps", "backward horizon after its warm-up (hrm)"}, model.bp_max_steps);
   visit(I{"model.bp_warmup_ratio", 0, 1, "", "of all steps", "length of the horizon's warm-up (hrm)"},
         model.bp_warmup_ratio);
-  visit(I{"model.h_bp_steps", 1, 1000000, "", "steps", "H steps that are differentiated (trm)"}, model.h_bp_steps);
-  visit(I{"model.l_bp_steps", 1, 1000000, "", "steps", "L steps that are differentiated (trm)"}, model.l_bp_steps);
-  visit(I{"model.bp_cycles", 1, 1000000, "", "cycles", "cycles that are differentiated (ut)"}, model.bp_cycles);
-  visit(I{"model.l_bp_cycles", 1, 1000000, "", "cycles", "L cycles that are differentiated (rins)"}, model.l_bp_cycles);
+  visit(I{"model.h_bp_steps", 1, 10000, "", "steps", "H steps that are differentiated (trm)"}, model.h_bp_steps);
+  visit(I{"model.l_bp_steps", 1, 10000, "", "steps", "L steps that are differentiated (trm)"}, model.l_bp_steps);
+  visit(I{"model.bp_cycles", 1, 10000, "", "cycles", "cycles that are differentiated (ut)"}, model.bp_cycles);
+  visit(I{"model.l_bp_cycles", 1, 10000, "", "cycles", "L cycles that are differentiated (rins)"}, model.l_bp_cycles);
   visit(I{"model.attention", 0, 0, "prefixlm|causal", "", "mask"}, model.attention);
   visit(I{"model.norm", 0, 0, "pre|post", "", "place of the RMS norms"}, model.norm);
   visit(I{"model.norm_eps", 0, 1, "", "", "added to the mean square"}, model.norm_eps);
@@ -100,7 +99,8 @@ void for_each_train_field(Config& train, Visitor&& visit) {
   visit(I{"train.seed", 0, most, "", "", "of the initial weights and the order of samples"}, train.seed);
   visit(I{"train.log_interval", 1, most, "", "steps", "a progress line every so many"}, train.log_interval);
   visit(I{"train.recompute", 0, 0, "", "", "keep less in memory, compute activations again"}, train.recompute);
-  visit(I{"train.deterministic", 0, 0, "", "", "the same bits at any number of ranks and threads"},
+  visit(I{"train.deterministic", 0, 0, "", "",
+          "the same bits at any number of ranks and threads; false has no effect yet"},
         train.deterministic);
 }
 
@@ -110,7 +110,8 @@ void for_each_field(Config& config, Visitor&& visit) {
   for_each_model_field(config.model, visit);
   for_each_train_field(config.train, visit);
   visit(I{"parallel.tensor", 1, 1, "", "ranks", "tensor-parallel size"}, config.parallel.tensor);
-  visit(I{"parallel.sequence", 0, 0, "", "", "sequence parallelism inside it"}, config.parallel.sequence);
+  visit(I{"parallel.sequence", 0, 0, "", "", "sequence parallelism inside it; no effect yet"},
+        config.parallel.sequence);
   visit(I{"parallel.zero", 0, 1, "", "", "1: masters, moments and EMA shared out over the ranks; 0: replicated"},
         config.parallel.zero);
   visit(I{"device.type", 0, 0, "auto|cpu|cuda", "", "where the network runs"}, config.device.type);
@@ -130,7 +131,14 @@ void for_each_field(Config& config, Visitor&& visit) {
         config.checkpoint.keep_last);
   visit(I{"checkpoint.keep_every", 0, most, "", "steps", "checkpoints at its multiples stay; 0: none"},
         config.checkpoint.keep_every);
+  visit(I{"checkpoint.async", 0, 0, "", "", "write checkpoints while training goes on; no effect yet"},
+        config.checkpoint.async);
+  visit(I{"checkpoint.staging_bytes", 1048576, most, "", "bytes", "memory of each rank for that; no effect yet"},
+        config.checkpoint.staging_bytes);
   visit(I{"metrics.path", 0, 0, "", "", "metrics file; empty: metrics.h5 in the run folder"}, config.metrics.path);
+  visit(I{"io.hints", 0, 0, "", "", "MPI-IO hints NAME=VALUE;…; no effect yet"}, config.io.hints);
+  visit(I{"io.stripe_count", 0, 65535, "", "targets", "Lustre stripes of new files; 0: the folder's; no effect yet"},
+        config.io.stripe_count);
   visit(I{"run.time_limit", 0, 0, "", "", "seconds left, HH:MM:SS or an end time; empty: from the batch system"},
         config.run.time_limit);
 }

@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -37,6 +38,26 @@ void apply_text(Resolved& resolved, std::string_view text, const std::string& na
     const std::string where = fmt::format("{}:{}", name, entry.line);
     set_field(resolved.config, entry.key, entry.value, where);
     resolved.origins[entry.key] = where;
+  }
+}
+
+/// A relative path of a file: from here if it leads somewhere, else from the configuration's folder if it does there.
+std::string found_path(const std::string& given, const std::filesystem::path& configuration) {
+  const std::filesystem::path beside = configuration.parent_path() / given;
+  std::error_code ignored;
+  const bool here = std::filesystem::exists(given, ignored);
+  return !given.empty() && !here && std::filesystem::exists(beside, ignored) ? beside.string() : given;
+}
+
+void apply_file(Resolved& resolved, const std::string& file) {
+  const RunConfig before = resolved.config;
+  apply_text(resolved, file_text(file), file);
+  RunConfig& config = resolved.config;
+  if (config.data.sampling != before.data.sampling) {
+    config.data.sampling = found_path(config.data.sampling, file);
+  }
+  if (config.eval.benchmark != before.eval.benchmark) {
+    config.eval.benchmark = found_path(config.eval.benchmark, file);
   }
 }
 
@@ -96,6 +117,28 @@ void apply_architecture_defaults(Resolved& resolved) {
   }
 }
 
+/// One warning for all values that were given and do nothing.
+void warn_without_effect(Resolved& resolved, const std::string& base_name) {
+  constexpr const char* keys[] = {"parallel.sequence", "checkpoint.async", "checkpoint.staging_bytes", "io.hints",
+                                  "io.stripe_count"};
+  std::string list;
+  const auto add = [&](const char* key) {
+    const auto origin = resolved.origins.find(key);
+    if (origin != resolved.origins.end() && !origin->second.starts_with(base_name + ":")) {
+      list += (list.empty() ? "" : ", ") + std::string(key);
+    }
+  };
+  for (const char* key : keys) {
+    add(key);
+  }
+  if (!resolved.config.train.deterministic) {
+    add("train.deterministic");
+  }
+  if (!list.empty()) {
+    resolved.warnings.push_back(fmt::format("values without effect in this version: {}", list));
+  }
+}
+
 void check_interval_minutes(const std::string& text) {
   double minutes = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), minutes);
@@ -138,13 +181,14 @@ Resolved resolve(const Sources& sources) {
   Resolved resolved;
   apply_text(resolved, sources.base, sources.base_name);
   for (const std::string& file : sources.files) {
-    apply_text(resolved, file_text(file), file);
+    apply_file(resolved, file);
   }
   apply_environment(resolved, sources.environment);
   for (const std::string& assignment : sources.sets) {
     apply_set(resolved, assignment);
   }
   apply_architecture_defaults(resolved);
+  warn_without_effect(resolved, sources.base_name);
   check(resolved.config);
   return resolved;
 }

@@ -33,8 +33,10 @@ struct Resolved {
 std::vector<std::pair<std::string, std::string>> hrm_environment();
 
 /// Reads all sources, fills in the defaults that depend on the architecture (half_layers; l_cycles 7 for rins) and
-/// checks what needs no corpus. InputError: bad_config naming file, line, key and the nearest known key; no_input for a
-/// missing file. Sizes that are not given stay 0: `check_model` refuses them where a model is needed.
+/// checks what needs no corpus. A relative data.sampling or eval.benchmark of a file that does not lead anywhere from
+/// the current folder is looked up beside that file. Values that were given and have no effect yet are one warning.
+/// InputError: bad_config naming file, line, key and the nearest known key; no_input for a missing file. Sizes that are
+/// not given stay 0: `check_model` refuses them where a model is needed.
 Resolved resolve(const Sources& sources);
 
 /// Sizes are given and fit together: layers, hidden_size, num_heads > 0, hidden_size divisible by num_heads, even

@@ -93,10 +93,18 @@ struct CheckpointConfig {
   std::string interval_minutes = "auto";
   std::int64_t keep_last = 3;
   std::int64_t keep_every = 0;
+  bool async = true;                                     ///< no effect yet
+  std::int64_t staging_bytes = std::int64_t{256} << 20;  ///< no effect yet
 };
 
 struct MetricsConfig {
   std::string path;
+};
+
+/// No effect yet.
+struct IoConfig {
+  std::string hints;
+  std::int64_t stripe_count = 0;
 };
 
 struct RunLimits {
@@ -112,6 +120,7 @@ struct RunConfig {
   EvalConfig eval;
   CheckpointConfig checkpoint;
   MetricsConfig metrics;
+  IoConfig io;
   RunLimits run;
 };
 

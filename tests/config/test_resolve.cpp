@@ -59,6 +59,47 @@ bool holds(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
+TEST(Resolve, FilesAreFoundBesideTheConfiguration) {
+  const ConfigFile rules("a - 1\n");
+  const std::string name = std::filesystem::path(rules.path()).filename().string();
+  const ConfigFile file("[data]\nsampling = " + name + "\n[eval]\nbenchmark = nowhere.jsonl\n");
+  Sources sources;
+  sources.files = {file.path()};
+
+  const RunConfig config = resolve(sources).config;
+
+  EXPECT_TRUE(std::filesystem::equivalent(config.data.sampling, rules.path())) << config.data.sampling;
+  EXPECT_EQ(config.eval.benchmark, "nowhere.jsonl") << "what is found nowhere stays as it was given";
+}
+
+TEST(Resolve, FilesOfTheCurrentFolderComeFirst) {
+  const ConfigFile rules("a - 1\n");
+  const std::string here = std::filesystem::relative(rules.path()).string();
+  const ConfigFile file("[data]\nsampling = " + here + "\n");
+  Sources sources;
+  sources.files = {file.path()};
+
+  EXPECT_EQ(resolve(sources).config.data.sampling, here);
+}
+
+TEST(Resolve, ValuesWithoutEffectAreOneWarning) {
+  Sources sources;
+  sources.sets = {"checkpoint.async=false", "io.stripe_count=4", "train.deterministic=false"};
+
+  const std::vector<std::string> warnings = resolve(sources).warnings;
+
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_TRUE(warnings[0].ends_with(": checkpoint.async, io.stripe_count, train.deterministic")) << warnings[0];
+}
+
+TEST(Resolve, StoredValuesWithoutEffectAreNoWarning) {
+  Sources sources;
+  sources.base = to_text(with_sets({"train.deterministic=false", "io.hints=a=b"}));
+  sources.sets = {"train.deterministic=true"};
+
+  EXPECT_TRUE(resolve(sources).warnings.empty());
+}
+
 TEST(Resolve, LaterSourcesWin) {
   const ConfigFile first("[train]\nseed = 1\npacks = 1\nbeta1 = 0.1\nbeta2 = 0.1\n");
   const ConfigFile second("[train]\npacks = 2\nbeta1 = 0.2\nbeta2 = 0.2\n");
