@@ -26,6 +26,8 @@ std::string version_text() {
           "HDF5 " + io::h5::library_version());
   library("oneDNN", fmt::format("oneDNN {}.{}.{}", DNNL_VERSION_MAJOR, DNNL_VERSION_MINOR, DNNL_VERSION_PATCH),
           kernels::matmul_library());
+  line("CUDA", "none");
+  line("NCCL", "none");
   return text;
 }
 
