@@ -5,6 +5,7 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/text.hpp"
 #include "config/resolve.hpp"
 #include "io/disk.hpp"
 
@@ -15,11 +16,6 @@ namespace fs = std::filesystem;
 
 fs::path metrics_path(const config::RunConfig& config) {
   return config.metrics.path.empty() ? fs::path(config.checkpoint.dir) / "metrics.h5" : fs::path(config.metrics.path);
-}
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
 }
 
 /// "NAME.old-N" with the first N that is free.
