@@ -48,7 +48,6 @@ class BatchPlan {
   /// Planned total N (golden B.4, B.5): max_steps, else all batches of floor(epochs) epochs and
   /// floor(fraction * batches) of the one that is shown in part.
   std::int64_t steps() const { return steps_; }
-  std::int64_t samples_per_epoch() const { return order_.size(); }
   /// Batches that N takes of each epoch, in order.
   std::vector<std::int64_t> batches_by_epoch() const;
   std::int64_t packs() const { return train_.packs; }

@@ -87,6 +87,23 @@ std::string read_sampling(comm::Communicator& group, const std::string& path) {
   return comm::broadcast_text(group, text);
 }
 
+namespace {
+
+/// One line for all rules that draw from no stratum.
+void warn_of_unused(std::span<const SamplingRule> rules, const std::vector<bool>& used) {
+  std::string unused;
+  for (std::size_t r = 0; r < rules.size(); ++r) {
+    if (!used[r]) {
+      unused += fmt::format("{}{} (line {})", unused.empty() ? "" : ", ", rules[r].prefix, rules[r].line);
+    }
+  }
+  if (!unused.empty()) {
+    log::warn("data.sampling: the corpus has no stratum for {}", unused);
+  }
+}
+
+}  // namespace
+
 std::vector<StratumShare> sampling_shares(std::span<const SamplingRule> rules, std::span<const std::string> strata,
                                           std::span<const std::int64_t> rows) {
   std::vector<StratumShare> shares;
@@ -103,11 +120,7 @@ std::vector<StratumShare> sampling_shares(std::span<const SamplingRule> rules, s
     }
     shares.push_back(share);
   }
-  for (std::size_t r = 0; r < rules.size(); ++r) {
-    if (!used[r]) {
-      log::warn("data.sampling line {}: no stratum is drawn by prefix \"{}\"", rules[r].line, rules[r].prefix);
-    }
-  }
+  warn_of_unused(rules, used);
   return shares;
 }
 

@@ -41,8 +41,6 @@ class Head {
 
   /// Loss of every supervised row of the last pack.
   std::span<const float> row_losses() const { return row_loss_.span().first(rows_used_); }
-  /// Whether every supervised row of the last pack was predicted.
-  std::span<const std::int32_t> row_argmax() const { return row_argmax_.span().first(rows_used_); }
 
  private:
   void gather(Stream stream, Matrix<const T> z, const Supervision& supervision);
