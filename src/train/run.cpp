@@ -300,8 +300,11 @@ void Run::evaluate() {
 /// A start that made no step has nothing to add to a checkpoint that is there already.
 ExitCode Run::finish(ExitCode code, const std::string& reason) {
   progress_.finish();
-  const bool nothing_new =
-      state_.step == first_step_ && first_step_ > 0 && std::filesystem::exists(folder_.path() / "latest.h5");
+  const bool no_step = state_.step == first_step_ && first_step_ > 0;
+  // Rank 0 looks for all: nodes may see a shared folder differently for a while, and a save needs every rank.
+  double there = world_.rank() == 0 && std::filesystem::exists(folder_.path() / "latest.h5") ? 1 : 0;
+  world_.sum(std::span<double>(&there, 1));
+  const bool nothing_new = no_step && there > 0;
   if (!nothing_new) {
     save(reason);
   }
