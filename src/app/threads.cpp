@@ -9,14 +9,11 @@
 #include <memory>
 #include <vector>
 
-#include "base/log.hpp"
 #include "base/text.hpp"
 
 namespace hrm::app {
-namespace {
 
-/// Mask of this rank; its one core where the kernel does not tell.
-std::string own_mask() {
+std::string own_cores() {
   cpu_set_t set;
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) != 0) {
@@ -29,13 +26,10 @@ std::string own_mask() {
   return mask;
 }
 
-/// Cores of this node that the batch system gave to the job, else all.
 int allocated_cores() {
   const int given = std::atoi(environment("SLURM_CPUS_ON_NODE").c_str());
   return given > 0 ? given : static_cast<int>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
 }
-
-}  // namespace
 
 int share_of_cores(std::span<const std::string> masks, int rank) {
   const std::string& own = masks[static_cast<std::size_t>(rank)];
@@ -54,23 +48,11 @@ int cores_of_all(std::span<const std::string> masks) {
 int set_threads(comm::Communicator& world, std::int64_t wanted) {
   const std::unique_ptr<comm::Communicator> node = world.node_group();
   comm::Communicator& local = node ? *node : world;
-  const std::vector<std::string> masks = local.gather(own_mask());
+  const std::vector<std::string> masks = local.gather(own_cores());
   const bool given = wanted > 0 || std::getenv("OMP_NUM_THREADS") != nullptr;
   const int chosen = wanted > 0 ? static_cast<int>(wanted) : omp_get_max_threads();
   const int threads = given ? chosen : share_of_cores(masks, local.rank());
   omp_set_num_threads(threads);
-  double total = threads;
-  local.sum(std::span<double>(&total, 1));
-  const int cores = cores_of_all(masks);
-  if (total > cores) {
-    log::warn("{} threads of {} rank(s) share {} cores of this node; set device.threads or use fewer ranks", total,
-              local.size(), cores);
-  } else if (!given && cores < allocated_cores()) {
-    log::warn(
-        "the {} rank(s) of this node are bound to {} of its {} cores; bind them to more (mpirun --bind-to none, "
-        "srun --cpus-per-task)",
-        local.size(), cores, allocated_cores());
-  }
   return threads;
 }
 

@@ -65,6 +65,11 @@ class Plan(unittest.TestCase):
         self.assertEqual(runs, {"strong-00001-1": (1, 4), "strong-00002-1": (2, 4), "weak-00001-1": (1, 4),
                                 "weak-00002-1": (2, 8), "check-00002-1": (1, 8)})
 
+    def test_the_smallest_weak_batch_is_the_strong_one(self):
+        weak = {ranks: study.weak_packs({**STUDY, "ranks": [2, 4, 6]}, ranks) for ranks in (2, 4, 6)}
+
+        self.assertEqual(weak, {2: 4, 4: 8, 6: 12})
+
     def test_a_check_stops_early_in_the_same_schedule(self):
         command = study.train_command(STUDY, study.reference(STUDY, "weak", 2), "run folder")
 
