@@ -86,8 +86,8 @@ class Plan(unittest.TestCase):
     def test_nodes_follow_from_ranks_per_node(self):
         words = launch.launcher_words("srun", {**STUDY, "ranks_per_node": 4, "threads": 3}, 6)
 
-        self.assertEqual(words, ["srun", "--mpi=pmix", "--nodes=2", "--ntasks=6", "--ntasks-per-node=4",
-                                 "--cpus-per-task=3"])
+        self.assertEqual(words, ["srun", "--mpi=pmix", "--kill-on-bad-exit=1", "--nodes=2", "--ntasks=6",
+                                 "--ntasks-per-node=4", "--cpus-per-task=3"])
 
 
 class Gather(unittest.TestCase):

@@ -12,8 +12,8 @@ from scaling import study as studies
 
 # Open MPI binds a rank to one core by default, whatever its threads.
 LAUNCHERS = {"mpirun": "mpirun --bind-to none -n {ranks}",
-             "srun": "srun --mpi=pmix --nodes={nodes} --ntasks={ranks} --ntasks-per-node={ranks_per_node} "
-                     "--cpus-per-task={threads}"}
+             "srun": "srun --mpi=pmix --kill-on-bad-exit=1 --nodes={nodes} --ntasks={ranks} "
+                     "--ntasks-per-node={ranks_per_node} --cpus-per-task={threads}"}
 BATCH_SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "slurm" / "scaling_study.sbatch"
 
 
