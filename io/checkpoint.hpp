@@ -7,19 +7,19 @@
 #include <string>
 #include <vector>
 
+#include "base/tensor_slice.hpp"
+
 namespace hrm::io {
 
-/// A contiguous part of a tensor's flattened (row-major) elements that this rank owns. All ranks list the same tensors
-/// in the same order; their parts are disjoint and together cover every tensor. A tensor-parallel rank lists a tensor
-/// several times for several pieces: pieces of one tensor stand next to each other, and all ranks list as many (count 0
-/// where a rank has fewer).
+/// Elements of a tensor that this rank owns: a contiguous part of its slice. All ranks list the same tensors in the
+/// same order; their parts are disjoint and together cover every tensor.
 struct TensorPart {
-  std::string path;                 ///< "/model/embed_tokens", "/optimizer/exp_avg/H.layers.0.o", "/ema/lm_head"
-  std::vector<std::int64_t> shape;  ///< logical shape of the whole tensor
-  std::int64_t first = 0;           ///< flat index of data[0]
-  std::int64_t count = 0;           ///< elements, may be 0
-  const float* data = nullptr;      ///< [count], unchanged until commit() returns
-  std::int64_t step = -1;           ///< attribute `step` (updates this tensor has had); -1: none
+  std::string path;             ///< "/model/embed_tokens", "/optimizer/exp_avg/H.layers.0.o", "/ema/lm_head"
+  TensorSlice slice;            ///< logical shape of the whole tensor, and which part of it this rank holds
+  std::int64_t first = 0;       ///< place of data[0] in the slice
+  std::int64_t count = 0;       ///< elements, may be 0
+  const float* data = nullptr;  ///< [count], unchanged until commit() returns
+  std::int64_t step = -1;       ///< attribute `step` (updates this tensor has had); -1: none
 };
 
 /// Everything else: attributes of /state and small data sets. Equal on all ranks when saving.

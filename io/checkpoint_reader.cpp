@@ -1,7 +1,8 @@
 #include "io/checkpoint_reader.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
-#include <map>
 #include <utility>
 
 #include "base/error.hpp"
@@ -11,6 +12,11 @@
 #include "io/user_block.hpp"
 
 namespace hrm::io {
+namespace {
+
+constexpr std::int64_t block_elements = std::int64_t{2} << 20;  // 8 MiB of float32
+
+}  // namespace
 
 struct CheckpointReader::State {
   std::filesystem::path path;
@@ -21,6 +27,10 @@ struct CheckpointReader::State {
 
   void read_contents();
   const TensorInfo* find(const std::string& name) const;
+  const TensorInfo& known(const std::string& name) const;
+  void read(const TensorInfo& tensor, std::int64_t first, std::span<float> destination) const;
+  void read_columns(const TensorInfo& tensor, const TensorSlice& slice, std::int64_t first,
+                    std::span<float> destination) const;
 };
 
 void CheckpointReader::State::read_contents() {
@@ -48,6 +58,44 @@ const TensorInfo* CheckpointReader::State::find(const std::string& name) const {
   return found != tensors.end() && found->path == name ? &*found : nullptr;
 }
 
+const TensorInfo& CheckpointReader::State::known(const std::string& name) const {
+  const TensorInfo* tensor = find(name);
+  if (tensor == nullptr) {
+    fail(ExitCode::bad_data, "{}: holds no {}; it is a checkpoint of another model or optimizer", path.string(), name);
+  }
+  return *tensor;
+}
+
+void CheckpointReader::State::read(const TensorInfo& tensor, std::int64_t first, std::span<float> destination) const {
+  const auto count = static_cast<std::int64_t>(destination.size());
+  if (first < 0 || first + count > tensor.count()) {
+    fail(ExitCode::bad_data, "{}: {} has {} elements, {} from {} were asked for; it is a checkpoint of another model",
+         path.string(), tensor.path, tensor.count(), count, first);
+  }
+  const std::int64_t start = offsets[static_cast<std::size_t>(&tensor - tensors.data())];
+  file.read_at(start + first * static_cast<std::int64_t>(sizeof(float)), std::as_writable_bytes(destination));
+}
+
+/// Reads blocks of whole rows and picks the columns: a read for each row's columns would be many small ones.
+void CheckpointReader::State::read_columns(const TensorInfo& tensor, const TensorSlice& slice, std::int64_t first,
+                                           std::span<float> destination) const {
+  const std::int64_t columns = slice.shape()[1];
+  const std::int64_t row_size = slice.logical_shape[1];
+  const std::int64_t rows = std::max<std::int64_t>(1, block_elements / row_size);
+  const std::int64_t last = first + static_cast<std::int64_t>(destination.size());
+  std::vector<float> block;
+  for (std::int64_t at = first; at < last;) {
+    const std::int64_t row = at / columns;
+    const std::int64_t end = std::min(last, (row + rows) * columns);
+    block.resize(static_cast<std::size_t>(((end - 1) / columns + 1 - row) * row_size));
+    read(tensor, row * row_size, block);
+    slice.for_each_run(at, end - at, [&](std::int64_t local, std::int64_t logical, std::int64_t count) {
+      std::copy_n(block.begin() + (logical - row * row_size), count, destination.begin() + (local - first));
+    });
+    at = end;
+  }
+}
+
 CheckpointReader::CheckpointReader(comm::Communicator& group, const std::filesystem::path& file)
     : state_(std::make_unique<State>()) {
   state_->path = file;
@@ -73,18 +121,27 @@ const TensorInfo* CheckpointReader::find(const std::string& path) const {
 }
 
 void CheckpointReader::read(const std::string& path, std::int64_t first, std::span<float> destination) const {
-  const TensorInfo* tensor = state_->find(path);
-  const auto count = static_cast<std::int64_t>(destination.size());
-  if (tensor == nullptr) {
-    fail(ExitCode::bad_data, "{}: holds no {}; it is a checkpoint of another model or optimizer", state_->path.string(),
-         path);
+  state_->read(state_->known(path), first, destination);
+}
+
+void CheckpointReader::read(const std::string& path, const TensorSlice& slice, std::int64_t first,
+                            std::span<float> destination) const {
+  const TensorInfo& tensor = state_->known(path);
+  if (tensor.shape != slice.logical_shape) {
+    fail(ExitCode::bad_data, "{}: {} has shape [{}], expected [{}]; it is a checkpoint of another model",
+         state_->path.string(), path, fmt::join(tensor.shape, ", "), fmt::join(slice.logical_shape, ", "));
   }
-  if (first < 0 || first + count > tensor->count()) {
-    fail(ExitCode::bad_data, "{}: {} has {} elements, {} from {} were asked for; it is a checkpoint of another model",
-         state_->path.string(), path, tensor->count(), count, first);
+  const auto size = static_cast<std::int64_t>(destination.size());
+  ensure(first >= 0 && first + size <= TensorInfo{path, slice.shape()}.count(),
+         "checkpoint: a read lies outside its slice");
+  if (slice.split == TensorSplit::columns && slice.place.size > 1) {
+    state_->read_columns(tensor, slice, first, destination);
+    return;
   }
-  const std::int64_t start = state_->offsets[static_cast<std::size_t>(tensor - state_->tensors.data())];
-  state_->file.read_at(start + first * static_cast<std::int64_t>(sizeof(float)), std::as_writable_bytes(destination));
+  slice.for_each_run(first, size, [&](std::int64_t local, std::int64_t logical, std::int64_t count) {
+    state_->read(tensor, logical,
+                 destination.subspan(static_cast<std::size_t>(local - first), static_cast<std::size_t>(count)));
+  });
 }
 
 NewestGood newest_good(comm::Communicator& group, const std::filesystem::path& folder) {

@@ -30,6 +30,8 @@ class CheckpointReader {
 
   /// Elements [first, first + count) of the flattened tensor. Not collective. 65 for an unknown path.
   void read(const std::string& path, std::int64_t first, std::span<float> destination) const;
+  /// Elements [first, first + count) of a slice of the tensor, whose logical shape must be the stored one (65).
+  void read(const std::string& path, const TensorSlice& slice, std::int64_t first, std::span<float> destination) const;
 
  private:
   struct State;

@@ -18,8 +18,9 @@ constexpr std::int64_t advance_bytes = std::int64_t{256} << 20;
 constexpr std::int64_t metadata_bytes = std::int64_t{1} << 20;  // generous, beside the texts
 constexpr const char* latest_name = "latest.h5";
 
+/// Elements of the whole tensor.
 std::int64_t count_of(const TensorPart& part) {
-  return TensorInfo{part.path, part.shape}.count();
+  return TensorInfo{part.path, part.slice.logical_shape}.count();
 }
 
 /// One tensor per path; pieces of one tensor stand next to each other.
@@ -75,6 +76,7 @@ struct CheckpointWriter::State {
   void check_coverage();
   void create_file();
   void write_some();
+  void write_piece(const TensorPart& part, std::size_t tensor, std::int64_t count);
   void add_digests();
   void publish_save();
   template <class Work>
@@ -101,8 +103,9 @@ void CheckpointWriter::State::check_coverage() {
     for (std::size_t i = 0; i < save->parts.size(); ++i) {
       const TensorPart& part = save->parts[i];
       ensure(is_tensor_path(part.path), "checkpoint: a tensor lies outside /model, /optimizer, /ema");
-      ensure(part.first >= 0 && part.count >= 0 && part.first + part.count <= count_of(part),
-             "checkpoint: a part lies outside its tensor");
+      const std::int64_t held = TensorInfo{part.path, part.slice.shape()}.count();
+      ensure(part.first >= 0 && part.count >= 0 && part.first + part.count <= held,
+             "checkpoint: a part lies outside its slice");
       counts[save->tensor_of[i]] += static_cast<std::uint64_t>(part.count);
     }
   });
@@ -127,7 +130,7 @@ void CheckpointWriter::State::create_file() {
   write_meta(file, save->meta);
   std::size_t tensor = 0;
   for (const TensorPart* part : distinct(save->parts)) {
-    h5::Dataset dataset = file.create_dataset(part->path, h5::Type::float32, part->shape);
+    h5::Dataset dataset = file.create_dataset(part->path, h5::Type::float32, part->slice.logical_shape);
     if (part->step >= 0) {
       dataset.set_attribute("step", part->step);
     }
@@ -146,10 +149,7 @@ void CheckpointWriter::State::write_some() {
     const TensorPart& part = save->parts[save->part];
     const std::size_t tensor = save->tensor_of[save->part];
     const std::int64_t count = std::min(budget, part.count - save->position);
-    const std::int64_t first = part.first + save->position;
-    const std::span<const float> data(part.data + save->position, static_cast<std::size_t>(count));
-    save->file.write_at(save->offsets[tensor] + first * static_cast<std::int64_t>(sizeof(float)), std::as_bytes(data));
-    save->digests[tensor] += digest(data, static_cast<std::uint64_t>(first));
+    write_piece(part, tensor, count);
     budget -= count;
     save->position += count;
     if (save->position == part.count) {
@@ -157,6 +157,18 @@ void CheckpointWriter::State::write_some() {
       save->position = 0;
     }
   }
+}
+
+/// The next `count` elements of a part. Runs of a column slice are short and the other ranks of the tensor group own
+/// what lies between them, so there is nothing to stage: the group shares a node, whose page cache joins the runs.
+void CheckpointWriter::State::write_piece(const TensorPart& part, std::size_t tensor, std::int64_t count) {
+  part.slice.for_each_run(part.first + save->position, count,
+                          [&](std::int64_t local, std::int64_t logical, std::int64_t length) {
+                            const std::span data(part.data + (local - part.first), static_cast<std::size_t>(length));
+                            const std::int64_t place = logical * static_cast<std::int64_t>(sizeof(float));
+                            save->file.write_at(save->offsets[tensor] + place, std::as_bytes(data));
+                            save->digests[tensor] += digest(data, static_cast<std::uint64_t>(logical));
+                          });
 }
 
 /// state_digest and /integrity, by one rank, after all data are in the file.

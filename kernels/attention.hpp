@@ -25,6 +25,8 @@ struct SequenceLayout {
 class AttentionWorkspace {
  public:
   AttentionWorkspace(std::int64_t longest, std::int64_t head_dim);
+  /// Floats that one thread needs.
+  static std::int64_t floats(std::int64_t longest, std::int64_t head_dim);
   std::int64_t longest = 0;
   std::int64_t head_dim = 0;
   int threads = 1;

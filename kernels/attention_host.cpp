@@ -201,8 +201,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace hrm::kernels {
 
-AttentionWorkspace::AttentionWorkspace(std::int64_t longest_sequence, std::int64_t head_size)
-    : longest(longest_sequence), head_dim(head_size), threads(omp_get_max_threads()) {
+std::int64_t AttentionWorkspace::floats(std::int64_t longest, std::int64_t head_dim) {
   using namespace attention;
   const std::int64_t padded = padded_head(head_dim);
   const std::int64_t strips = query_block / 2;  // the narrowest strip, of a target without vectors, has 2 queries
@@ -210,9 +209,15 @@ AttentionWorkspace::AttentionWorkspace(std::int64_t longest_sequence, std::int64
       2 * key_tile * padded + key_tile * widest_strip + 2 * query_block * padded + strips * 2 * widest_strip;
   const std::int64_t backward_floats = 4 * round_up(longest, key_tile) * padded + 5 * widest_strip * padded +
                                        2 * key_tile * widest_strip + 2 * widest_strip;
-  per_thread = round_up(std::max(forward_floats, backward_floats), 1024);
-  memory = Buffer<float>(threads * per_thread, MemoryPart::workspace);
+  return round_up(std::max(forward_floats, backward_floats), 1024);
 }
+
+AttentionWorkspace::AttentionWorkspace(std::int64_t longest_sequence, std::int64_t head_size)
+    : longest(longest_sequence),
+      head_dim(head_size),
+      threads(omp_get_max_threads()),
+      per_thread(floats(longest_sequence, head_size)),
+      memory(threads * per_thread, MemoryPart::workspace) {}
 
 template <class T>
 void attention_forward(Stream, const SequenceLayout& layout, std::int64_t heads, Matrix<const T> q, Matrix<const T> k,

@@ -52,21 +52,31 @@ double exp_sum(const float* x, std::int64_t n, float shift) {
   return std::accumulate(parts, parts + max_lanes, 0.0);
 }
 
+/// The part of columns x (n) whose first is token `first`.
+EntropyPart part_of(const float* x, std::int64_t n, std::int64_t label, std::int64_t first) {
+  EntropyPart part;
+  part.maximum = row_maximum(x, n);
+  part.exp_sum = exp_sum(x, n, part.maximum);
+  const std::int64_t column = label - first;
+  part.label_logit = column >= 0 && column < n ? x[column] : 0.0F;
+  part.argmax = static_cast<std::int32_t>(first + first_index(x, n, part.maximum));
+  return part;
+}
+
+/// dlogits of columns x (n); `column` is the label's, outside [0, n) where it lies in another shard.
 template <class T>
-void entropy_row(const float* x, std::int64_t n, std::int64_t label, float gradient_scale, T* out, float& loss,
-                 std::int32_t& argmax) {
-  const float largest = row_maximum(x, n);
-  const double sum = exp_sum(x, n, largest);
-  const FloatVec scale = constant(static_cast<float>(static_cast<double>(gradient_scale) / sum));
+void gradient_row(const float* x, std::int64_t n, std::int64_t column, const EntropyPart& whole, float gradient_scale,
+                  T* out) {
+  const FloatVec scale = constant(static_cast<float>(static_cast<double>(gradient_scale) / whole.exp_sum));
   for_lanes(n, [&](std::int64_t i, auto count) {
-    const FloatVec e = exp_of(hn::Sub(load(x + i, count), constant(largest)));
+    const FloatVec e = exp_of(hn::Sub(load(x + i, count), constant(whole.maximum)));
     store(hn::Mul(e, scale), out + i, count);
   });
-  const double log_probability = static_cast<double>(x[label]) - static_cast<double>(largest) - std::log(sum);
-  // expm1: p - 1 without cancellation where the label is nearly certain.
-  out[label] = from_float<T>(static_cast<float>(std::expm1(log_probability) * static_cast<double>(gradient_scale)));
-  loss = static_cast<float>(-log_probability);
-  argmax = static_cast<std::int32_t>(first_index(x, n, largest));
+  if (column >= 0 && column < n) {
+    // expm1: p - 1 without cancellation where the label is nearly certain.
+    out[column] =
+        from_float<T>(static_cast<float>(std::expm1(whole.log_probability()) * static_cast<double>(gradient_scale)));
+  }
 }
 
 template <class T>
@@ -80,7 +90,31 @@ void entropy(Matrix<const float> logits, std::span<const std::int32_t> labels, f
       argmax[r] = -1;
       return;
     }
-    entropy_row(logits.row(row), logits.cols, labels[r], gradient_scale, dlogits.row(row), loss[r], argmax[r]);
+    const EntropyPart whole = part_of(logits.row(row), logits.cols, labels[r], 0);
+    gradient_row(logits.row(row), logits.cols, labels[r], whole, gradient_scale, dlogits.row(row));
+    loss[r] = static_cast<float>(-whole.log_probability());
+    argmax[r] = whole.argmax;
+  });
+}
+
+void entropy_parts(Matrix<const float> logits, std::span<const std::int32_t> labels, std::int32_t first,
+                   std::span<EntropyPart> parts) {
+  for_rows(logits.rows, logits.cols, [&](std::int64_t row) {
+    const auto r = static_cast<std::size_t>(row);
+    parts[r] = labels[r] < 0 ? EntropyPart{} : part_of(logits.row(row), logits.cols, labels[r], first);
+  });
+}
+
+template <class T>
+void entropy_gradient(Matrix<const float> logits, std::span<const std::int32_t> labels, std::int32_t first,
+                      std::span<const EntropyPart> whole, float gradient_scale, Matrix<T> dlogits) {
+  for_rows(logits.rows, logits.cols, [&](std::int64_t row) {
+    const auto r = static_cast<std::size_t>(row);
+    if (labels[r] < 0) {
+      std::fill_n(dlogits.row(row), logits.cols, T{});
+      return;
+    }
+    gradient_row(logits.row(row), logits.cols, labels[r] - first, whole[r], gradient_scale, dlogits.row(row));
   });
 }
 
@@ -92,12 +126,61 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace hrm::kernels {
 
+namespace {
+
+/// Of two shards, `a` with the lower tokens: a tie in the maximum is a's.
+EntropyPart joined(const EntropyPart& a, const EntropyPart& b) {
+  EntropyPart sum = b.maximum > a.maximum ? b : a;
+  const auto weight = [&](const EntropyPart& part) {
+    return part.exp_sum * std::exp(static_cast<double>(part.maximum) - static_cast<double>(sum.maximum));
+  };
+  sum.exp_sum = weight(a) + weight(b);
+  sum.label_logit = a.label_logit + b.label_logit;
+  return sum;
+}
+
+}  // namespace
+
 template <class T>
 void cross_entropy(Stream, Matrix<const float> logits, std::span<const std::int32_t> labels, float gradient_scale,
                    Matrix<T> dlogits, std::span<float> loss, std::span<std::int32_t> argmax) {
   HRM_DISPATCH(entropy<T>(logits, labels, gradient_scale, dlogits, loss, argmax));
 }
 
+void cross_entropy_parts(Stream, Matrix<const float> logits, std::span<const std::int32_t> labels, std::int32_t first,
+                         std::span<EntropyPart> parts) {
+  HRM_DISPATCH(entropy_parts(logits, labels, first, parts));
+}
+
+void cross_entropy_join(Stream, std::span<EntropyPart> parts, std::span<const std::int32_t> labels,
+                        std::span<float> loss, std::span<std::int32_t> argmax) {
+  const std::size_t rows = labels.size();
+  for (std::size_t r = 0; r < rows; ++r) {
+    EntropyPart& whole = parts[r];
+    if (labels[r] < 0) {
+      loss[r] = 0.0F;
+      argmax[r] = -1;
+      continue;
+    }
+    for (std::size_t p = r + rows; p < parts.size(); p += rows) {
+      whole = joined(whole, parts[p]);
+    }
+    loss[r] = static_cast<float>(-whole.log_probability());
+    argmax[r] = whole.argmax;
+  }
+}
+
+template <class T>
+void cross_entropy_gradient(Stream, Matrix<const float> logits, std::span<const std::int32_t> labels,
+                            std::int32_t first, std::span<const EntropyPart> whole, float gradient_scale,
+                            Matrix<T> dlogits) {
+  HRM_DISPATCH(entropy_gradient<T>(logits, labels, first, whole, gradient_scale, dlogits));
+}
+
+template void cross_entropy_gradient(Stream, Matrix<const float>, std::span<const std::int32_t>, std::int32_t,
+                                     std::span<const EntropyPart>, float, Matrix<float>);
+template void cross_entropy_gradient(Stream, Matrix<const float>, std::span<const std::int32_t>, std::int32_t,
+                                     std::span<const EntropyPart>, float, Matrix<bf16>);
 template void cross_entropy(Stream, Matrix<const float>, std::span<const std::int32_t>, float, Matrix<float>,
                             std::span<float>, std::span<std::int32_t>);
 template void cross_entropy(Stream, Matrix<const float>, std::span<const std::int32_t>, float, Matrix<bf16>,

@@ -35,6 +35,11 @@ void scatter_rows(Stream, Matrix<const T> x, std::span<const std::int32_t> rows,
 /// a += b, float32: one node of the gradient tree.
 void tree_add(Stream, std::span<float> a, std::span<const float> b);
 
+/// out = Σ parts in their order, or out + Σ parts when `accumulate`: summed in float32, rounded once. All are (T, D),
+/// at least one part.
+template <class T>
+void sum_parts(Stream, std::span<const Matrix<const T>> parts, Matrix<T> out, bool accumulate);
+
 /// Round to nearest even (bf16) or copy (float).
 template <class T>
 void cast(Stream, std::span<const float> from, std::span<T> to);

@@ -44,6 +44,20 @@ void add_to(std::span<float> a, std::span<const float> b) {
   });
 }
 
+template <class T>
+void sum_rows(std::span<const Matrix<const T>> parts, Matrix<T> out, bool accumulate) {
+  for_rows(out.rows, out.cols, [&](std::int64_t row) {
+    for_lanes(out.cols, [&](std::int64_t i, auto count) {
+      FloatVec sum = load(parts[0].row(row) + i, count);
+      for (std::size_t p = 1; p < parts.size(); ++p) {
+        sum = hn::Add(sum, load(parts[p].row(row) + i, count));
+      }
+      T* target = out.row(row) + i;
+      store(accumulate ? hn::Add(load(target, count), sum) : sum, target, count);
+    });
+  });
+}
+
 /// Σ x² in 16 interleaved double sums, combined as a binary tree: the same bits on every instruction set, because
 /// squares of float32 are exact in double.
 double square_sum(std::span<const float> x) {
@@ -151,6 +165,11 @@ void tree_add(Stream, std::span<float> a, std::span<const float> b) {
 }
 
 template <class T>
+void sum_parts(Stream, std::span<const Matrix<const T>> parts, Matrix<T> out, bool accumulate) {
+  HRM_DISPATCH(sum_rows<T>(parts, out, accumulate));
+}
+
+template <class T>
 void cast(Stream, std::span<const float> from, std::span<T> to) {
   HRM_DISPATCH(convert<T>(from, to));
 }
@@ -173,6 +192,8 @@ template void fill_rows(Stream, std::span<const float>, Matrix<float>);
 template void copy(Stream, Matrix<const float>, Matrix<float>);
 template void gather_rows(Stream, Matrix<const float>, std::span<const std::int32_t>, Matrix<float>);
 template void scatter_rows(Stream, Matrix<const float>, std::span<const std::int32_t>, Matrix<float>);
+template void sum_parts(Stream, std::span<const Matrix<const float>>, Matrix<float>, bool);
+template void sum_parts(Stream, std::span<const Matrix<const bf16>>, Matrix<bf16>, bool);
 template void cast(Stream, std::span<const float>, std::span<float>);
 template void add(Stream, Matrix<const bf16>, Matrix<const bf16>, Matrix<bf16>);
 template void add_row(Stream, Matrix<const bf16>, std::span<const bf16>, Matrix<bf16>);

@@ -10,9 +10,11 @@
 
 namespace hrm::kernels {
 
-/// x (T, D) from table (V, D) float32 masters rounded to T before scaling, ids (T).
+/// x (T, D) from table (V, D) and ids (T). Row v of the table belongs to token first + v; rows of other tokens are
+/// zero.
 template <class T>
-void embedding_forward(Stream, Matrix<const float> table, std::span<const std::int32_t> ids, float scale, Matrix<T> x);
+void embedding_forward(Stream, Matrix<const T> table, std::span<const std::int32_t> ids, float scale, Matrix<T> x,
+                       std::int32_t first = 0);
 
 /// Positions of a pack sorted by token id (stable), made by the loader so that the gradient has one fixed order:
 /// positions[starts[k] .. starts[k+1]) all have id ids[k].
@@ -25,8 +27,9 @@ struct EmbeddingOrder {
 /// Order over ids[0 .. used); later positions are padding and get no gradient.
 void sort_by_id(std::span<const std::int32_t> ids, EmbeddingOrder& order);
 
-/// dtable (V, D) float32 += scale * sum of dx rows, in the order of `order`.
+/// dtable (V, D) float32 += scale * sum of dx rows, in the order of `order`; only tokens first … first + V - 1.
 template <class T>
-void embedding_backward(Stream, const EmbeddingOrder& order, Matrix<const T> dx, float scale, Matrix<float> dtable);
+void embedding_backward(Stream, const EmbeddingOrder& order, Matrix<const T> dx, float scale, Matrix<float> dtable,
+                        std::int32_t first = 0);
 
 }  // namespace hrm::kernels

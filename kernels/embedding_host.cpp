@@ -18,26 +18,36 @@ namespace HWY_NAMESPACE {
 namespace {
 
 template <class T>
-void embed(Matrix<const float> table, std::span<const std::int32_t> ids, float scale, Matrix<T> x) {
+void embed(Matrix<const T> table, std::span<const std::int32_t> ids, float scale, Matrix<T> x, std::int32_t first) {
   for_rows(x.rows, x.cols, [&](std::int64_t row) {
-    const float* from = table.row(ids[static_cast<std::size_t>(row)]);
+    const std::int64_t id = ids[static_cast<std::size_t>(row)] - first;
+    if (id < 0 || id >= table.rows) {
+      std::fill_n(x.row(row), x.cols, T{});
+      return;
+    }
+    const T* from = table.row(id);
     for_lanes(x.cols, [&](std::int64_t i, auto count) {
-      store(hn::Mul(rounded_to<T>(load(from + i, count)), constant(scale)), x.row(row) + i, count);
+      store(hn::Mul(load(from + i, count), constant(scale)), x.row(row) + i, count);
     });
   });
 }
 
 template <class T>
-void embed_gradient(const EmbeddingOrder& order, Matrix<const T> dx, float scale, Matrix<float> dtable) {
+void embed_gradient(const EmbeddingOrder& order, Matrix<const T> dx, float scale, Matrix<float> dtable,
+                    std::int32_t first) {
   const auto distinct = static_cast<std::int64_t>(order.ids.size());
 #pragma omp parallel for schedule(dynamic, 8) if (distinct * dx.cols >= 16384)
   for (std::int64_t k = 0; k < distinct; ++k) {
-    float* out = dtable.row(order.ids[static_cast<std::size_t>(k)]);
-    const auto first = static_cast<std::size_t>(order.starts[static_cast<std::size_t>(k)]);
-    const auto last = static_cast<std::size_t>(order.starts[static_cast<std::size_t>(k) + 1]);
+    const std::int64_t id = order.ids[static_cast<std::size_t>(k)] - first;
+    if (id < 0 || id >= dtable.rows) {
+      continue;
+    }
+    float* out = dtable.row(id);
+    const auto begin = static_cast<std::size_t>(order.starts[static_cast<std::size_t>(k)]);
+    const auto end = static_cast<std::size_t>(order.starts[static_cast<std::size_t>(k) + 1]);
     for_lanes(dx.cols, [&](std::int64_t i, auto count) {
       FloatVec sum = zero_vector();
-      for (std::size_t n = first; n < last; ++n) {
+      for (std::size_t n = begin; n < end; ++n) {
         sum = hn::Add(sum, load(dx.row(order.positions[n]) + i, count));
       }
       store(hn::MulAdd(sum, constant(scale), load(out + i, count)), out + i, count);
@@ -75,19 +85,24 @@ void sort_by_id(std::span<const std::int32_t> ids, EmbeddingOrder& order) {
 }
 
 template <class T>
-void embedding_forward(Stream, Matrix<const float> table, std::span<const std::int32_t> ids, float scale, Matrix<T> x) {
-  HRM_DISPATCH(embed<T>(table, ids, scale, x));
+void embedding_forward(Stream, Matrix<const T> table, std::span<const std::int32_t> ids, float scale, Matrix<T> x,
+                       std::int32_t first) {
+  HRM_DISPATCH(embed<T>(table, ids, scale, x, first));
 }
 
 template <class T>
-void embedding_backward(Stream, const EmbeddingOrder& order, Matrix<const T> dx, float scale, Matrix<float> dtable) {
-  HRM_DISPATCH(embed_gradient<T>(order, dx, scale, dtable));
+void embedding_backward(Stream, const EmbeddingOrder& order, Matrix<const T> dx, float scale, Matrix<float> dtable,
+                        std::int32_t first) {
+  HRM_DISPATCH(embed_gradient<T>(order, dx, scale, dtable, first));
 }
 
-template void embedding_forward(Stream, Matrix<const float>, std::span<const std::int32_t>, float, Matrix<float>);
-template void embedding_forward(Stream, Matrix<const float>, std::span<const std::int32_t>, float, Matrix<bf16>);
-template void embedding_backward(Stream, const EmbeddingOrder&, Matrix<const float>, float, Matrix<float>);
-template void embedding_backward(Stream, const EmbeddingOrder&, Matrix<const bf16>, float, Matrix<float>);
+template void embedding_forward(Stream, Matrix<const float>, std::span<const std::int32_t>, float, Matrix<float>,
+                                std::int32_t);
+template void embedding_forward(Stream, Matrix<const bf16>, std::span<const std::int32_t>, float, Matrix<bf16>,
+                                std::int32_t);
+template void embedding_backward(Stream, const EmbeddingOrder&, Matrix<const float>, float, Matrix<float>,
+                                 std::int32_t);
+template void embedding_backward(Stream, const EmbeddingOrder&, Matrix<const bf16>, float, Matrix<float>, std::int32_t);
 
 }  // namespace hrm::kernels
 #endif

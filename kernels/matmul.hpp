@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <type_traits>
 
 #include "base/bf16.hpp"
 #include "base/device.hpp"
@@ -30,6 +31,8 @@ class LinearWeights {
 
   /// Casts (round to nearest even for bf16) and reorders the float32 master, row-major [out, in].
   void load(Stream stream, std::span<const float> master);
+  /// Reorders values that are rounded already: the same bits as from their float32 master.
+  void load(Stream stream, std::span<const bf16> values) requires std::is_same_v<T, bf16>;
 
   std::int64_t out() const;
   std::int64_t in() const;

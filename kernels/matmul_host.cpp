@@ -48,11 +48,35 @@ struct LinearWeights<T>::Packed {
     }
   }
 
+  /// Packs both orientations; where bf16 is multiplied as float, from rounded floats.
+  template <class V>
+  void pack(std::span<const V> values) {
+    ensure(std::ssize(values) == out * in, "size of a weight's values does not match");
+    if (rounded.size() == 0) {
+      pack_from(values.data());
+      return;
+    }
+#pragma omp parallel for
+    for (std::int64_t i = 0; i < rounded.size(); ++i) {
+      rounded[i] = to_float(from_float<T>(to_float(values[static_cast<std::size_t>(i)])));
+    }
+    pack_from(rounded.data());
+  }
+
   std::int64_t out;
   std::int64_t in;
   PackedWeight forward;                  // (in, out)
   std::optional<PackedWeight> backward;  // (out, in)
   Buffer<float> rounded;                 // (out, in), only where bf16 is multiplied as float
+
+ private:
+  template <class V>
+  void pack_from(const V* values) {
+    forward.pack(values);
+    if (backward) {
+      backward->pack(values);
+    }
+  }
 };
 
 template <class T>
@@ -77,20 +101,12 @@ std::int64_t LinearWeights<T>::in() const {
 
 template <class T>
 void LinearWeights<T>::load(Stream, std::span<const float> master) {
-  Packed& packed = *packed_;
-  ensure(static_cast<std::int64_t>(master.size()) == packed.out * packed.in, "size of a master weight does not match");
-  const float* source = master.data();
-  if (packed.rounded.size() > 0) {
-#pragma omp parallel for
-    for (std::int64_t i = 0; i < packed.rounded.size(); ++i) {
-      packed.rounded[i] = to_float(to_bf16(master[static_cast<std::size_t>(i)]));
-    }
-    source = packed.rounded.data();
-  }
-  packed.forward.packer.run(source, packed.forward.data.data());
-  if (packed.backward) {
-    packed.backward->packer.run(source, packed.backward->data.data());
-  }
+  packed_->pack(master);
+}
+
+template <class T>
+void LinearWeights<T>::load(Stream, std::span<const bf16> values) requires std::is_same_v<T, bf16> {
+  packed_->pack(values);
 }
 
 template <class T>

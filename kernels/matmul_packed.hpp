@@ -2,6 +2,7 @@
 // Products with a weight that is packed for the matrix library: y = x B.
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "base/buffer.hpp"
 #include "base/matrix.hpp"
@@ -27,12 +28,19 @@ struct PackedPlan {
   std::size_t slab() const;
 };
 
-/// A weight packed for one orientation, B (k, n).
+/// A weight packed for one orientation, B (k, n), from float32 or from values of the type that it is packed in.
 struct PackedWeight {
   PackedWeight(onednn::Scalar scalar, onednn::Strides source, std::int64_t k, std::int64_t n)
       : plan(scalar, k, n),
         data(static_cast<std::int64_t>(plan.layout.bytes()), MemoryPart::weights),
-        packer(source, k, n, plan.layout) {}
+        packer(onednn::Scalar::f32, source, k, n, plan.layout) {
+    if (scalar == onednn::Scalar::bf16) {
+      bf16_packer.emplace(scalar, source, k, n, plan.layout);
+    }
+  }
+
+  void pack(const float* values) { packer.run(values, data.data()); }
+  void pack(const bf16* values) { bf16_packer.value().run(values, data.data()); }
 
   const std::byte* columns_from(std::int64_t first) const {
     return data.data() + static_cast<std::size_t>(first / slab_columns) * plan.slab_bytes;
@@ -41,6 +49,7 @@ struct PackedWeight {
   PackedPlan plan;
   Buffer<std::byte> data;
   onednn::Packer packer;
+  std::optional<onednn::Packer> bf16_packer;  // only where B is packed as bf16
 };
 
 /// y (+)= x B, in the type that B is packed in. T and C: float and float, bf16 and bf16, bf16 and float.

@@ -139,13 +139,12 @@ bool PackedLayout::contains(const PackedLayout& slab) const {
   return blocking(desc_) == blocking(slab.desc_);
 }
 
-Packer::Packer(Strides source, std::int64_t k, std::int64_t n, const PackedLayout& target)
-    : source_({{k, n}, dnnl::memory::data_type::f32, dnnl::memory::dims{source.k, source.n}}, engine(),
-              DNNL_MEMORY_NONE),
+Packer::Packer(Scalar from, Strides source, std::int64_t k, std::int64_t n, const PackedLayout& target)
+    : source_({{k, n}, data_type(from), dnnl::memory::dims{source.k, source.n}}, engine(), DNNL_MEMORY_NONE),
       target_(target.desc(), engine(), DNNL_MEMORY_NONE),
       primitive_(counted_reorder(source_, target_)) {}
 
-void Packer::run(const float* source, void* target) {
+void Packer::run(const void* source, void* target) {
   ensure(set_handle(source_, source) && set_handle(target_, target), "oneDNN refused the addresses of a weight");
   dnnl::stream stream(engine());
   primitive_.execute(stream, source_, target_);

@@ -60,17 +60,17 @@ class PackedLayout {
   dnnl::memory::desc desc_;
 };
 
-/// Element strides of a float32 matrix B (k, n) in plain storage.
+/// Element strides of a matrix B (k, n) in plain storage.
 struct Strides {
   std::int64_t k;
   std::int64_t n;
 };
 
-/// Copies B from plain float32 to a packed layout, rounding to nearest even.
+/// Copies B from plain storage of type `from` to a packed layout, rounding to nearest even.
 class Packer {
  public:
-  Packer(Strides source, std::int64_t k, std::int64_t n, const PackedLayout& target);
-  void run(const float* source, void* target);
+  Packer(Scalar from, Strides source, std::int64_t k, std::int64_t n, const PackedLayout& target);
+  void run(const void* source, void* target);
 
  private:
   dnnl::memory source_;

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/options.hpp"
+#include "app/rank_map.hpp"
 #include "app/threads.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
@@ -53,6 +54,7 @@ config::RunConfig bench_config(comm::Communicator& world, const po::variables_ma
   config.model = config::complete_model(config.model, 0);
   config.train.precision = config::resolved_precision(config.train.precision, kernels::native_bf16());
   set_threads(world, config.device.threads);
+  announce_ranks(world, static_cast<int>(config.parallel.tensor));
   return config;
 }
 
@@ -161,6 +163,8 @@ ordered_json step_json(const bench::StepResult& r) {
           {"seconds_backward", r.seconds_backward},
           {"seconds_communication", r.seconds_communication},
           {"seconds_optimizer", r.seconds_optimizer},
+          {"seconds_link", r.seconds_link},
+          {"seconds_link_bound", r.seconds_link_bound},
           {"peak_memory_bytes", r.peak_memory_bytes},
           {"steps", r.steps},
           {"precision", r.precision},
@@ -186,8 +190,12 @@ int bench_step(Arguments args, comm::Communicator& world) {
   options.add_options()("sequence", po::value<std::int64_t>()->default_value(256), "slots of every sample [tokens]")(
       "prefix", po::value<std::int64_t>()->default_value(128), "of them, instruction [tokens]")(
       "vocab", po::value<std::int64_t>(), "vocabulary [tokens]; default model.vocab_size, else 8192")(
-      "seconds", po::value<double>()->default_value(5), "measured for at least this long [s]")("json",
-                                                                                               "one JSON object");
+      "seconds", po::value<double>()->default_value(5), "measured for at least this long [s]")(
+      "modelled-ranks", po::value<int>()->default_value(0),
+      "this process works as the first of N data ranks; the others are a clock")(
+      "link-latency", po::value<double>()->default_value(5e-6), "of their modelled link, per message [s]")(
+      "link-bandwidth", po::value<double>()->default_value(25e9), "of their modelled link [bytes/s]")(
+      "json", "one JSON object");
   const auto values = parse_options(args,
                                     "hrm bench step --set model.layers=N --set model.hidden_size=N … [--json]\n"
                                     "Speed of a training step on synthetic packs: train.packs packs of\n"
@@ -200,6 +208,8 @@ int bench_step(Arguments args, comm::Communicator& world) {
   step.sequence = positive(*values, "sequence");
   step.prefix = positive(*values, "prefix");
   step.seconds = positive_seconds(*values);
+  step.modelled_ranks = (*values)["modelled-ranks"].as<int>();
+  step.link = {(*values)["link-latency"].as<double>(), (*values)["link-bandwidth"].as<double>()};
   // Weaker than files, environment and --set, stronger than the default.
   std::string base = fmt::format("[model]\nmax_seq_len = {}\n", step.sequence);
   config::RunConfig config = bench_config(world, *values, base);

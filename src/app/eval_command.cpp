@@ -24,7 +24,8 @@ constexpr const char* kUsage =
     "hrm eval --checkpoint FILE [--benchmark FILE…] [--data FOLDER] [options]\n"
     "Scores greedy answers to benchmark problems, and the loss on held-out shards. A problem is a line {\"benchmark\": "
     "…, \"question\": …, \"answer\": …, \"choices\"?: [texts], \"subject\"?: …}; with choices the answer is a letter. "
-    "Ranks share the work; the result does not depend on their number.";
+    "Ranks share the work, in groups of parallel.tensor that hold a part of the model each; the result does not depend "
+    "on the number of groups.";
 
 po::options_description known_options() {
   po::options_description known("options");
@@ -81,17 +82,18 @@ infer::BenchmarkOptions benchmark_options(const po::variables_map& values) {
   return options;
 }
 
-infer::HeldOutLoss evaluate_shards(comm::Communicator& world, const infer::LoadedModel& model,
+infer::HeldOutLoss evaluate_shards(const comm::Grid& grid, bool sequence, const infer::LoadedModel& model,
                                    const std::string& folder) {
-  data::SharedCorpus corpus(world, folder);
+  data::SharedCorpus corpus(*grid.world, folder);
   std::unique_ptr<model::Network> network;
   const std::int64_t slots = infer::held_out_slots(corpus, model.config.train);
-  comm::together(world, [&] {
+  comm::together(*grid.world, [&] {
     infer::check_held_out(corpus, model.tokenizer, model.config.model, model.path.string());
-    network = model::Network::make(model.config.model, model.precision, slots, model::Purpose::evaluation);
+    network = model::Network::make(model.config.model, model.precision, slots, model::Purpose::evaluation, false,
+                                   {grid.tensor.get(), sequence});
     network->load(model.flat.span(), model.zl_init);
   });
-  return infer::held_out_loss(*network, slots, corpus);
+  return infer::held_out_loss(grid, *network, slots, corpus);
 }
 
 struct Results {
@@ -192,7 +194,9 @@ int run_eval(Arguments args, comm::Communicator& world) {
     return 0;
   }
   const infer::BenchmarkOptions options = benchmark_options(*values);
-  const infer::LoadedModel model = load_given_model(world, *values);
+  const config::ParallelConfig parallel = given_parallel(world, *values, 1);
+  const comm::Grid grid = comm::make_grid(world, parallel.tensor);
+  const infer::LoadedModel model = load_given_model(grid, *values);
 
   comm::together(world, [&] {
     if (world.rank() == 0 && values->count("answers") > 0) {
@@ -203,10 +207,10 @@ int run_eval(Arguments args, comm::Communicator& world) {
 
   Results results;
   if (!options.files.empty()) {
-    results.benchmarks = infer::run_benchmarks(world, model.view(), options);
+    results.benchmarks = infer::run_benchmarks(grid, model.view(), options);
   }
   if (values->count("data") > 0) {
-    results.held_out = evaluate_shards(world, model, (*values)["data"].as<std::string>());
+    results.held_out = evaluate_shards(grid, parallel.sequence, model, (*values)["data"].as<std::string>());
   }
 
   comm::together(world, [&] {

@@ -20,7 +20,8 @@ namespace {
 constexpr const char* kUsage =
     "hrm generate --checkpoint FILE [--condition NAMES] [--prompt TEXT | --prompts FILE] [options]\n"
     "Answers one prompt, a file of prompts, or the lines of standard input. One answer per line; line ends inside an "
-    "answer are printed as \\n where there are several prompts. Names of special tokens in a prompt stay text.";
+    "answer are printed as \\n where there are several prompts. Names of special tokens in a prompt stay text. Several "
+    "ranks hold a part of the model each (tensor parallelism).";
 
 po::options_description known_options() {
   po::options_description known("options");
@@ -39,6 +40,18 @@ po::options_description known_options() {
   add("seed", po::value<std::int64_t>()->default_value(0), "of the draws; the same seed gives the same answers");
   add("json", "one object per prompt and line: prompt, answer, tokens, finish");
   return known;
+}
+
+/// All ranks answer together: the tensor-parallel size is their number.
+comm::Grid tensor_grid(comm::Communicator& world, const po::variables_map& values) {
+  const std::int64_t tensor = given_parallel(world, values, world.size()).tensor;
+  if (tensor != world.size()) {
+    fail(ExitCode::bad_config,
+         "parallel.tensor = {}: hrm generate cuts the model over all of its {} ranks; leave the key out, or start that "
+         "many ranks",
+         tensor, world.size());
+  }
+  return comm::make_grid(world, tensor);
 }
 
 infer::GenerateOptions options_of(const po::variables_map& values) {
@@ -157,11 +170,12 @@ int run_generate(Arguments args, comm::Communicator& world) {
     return 0;
   }
   const infer::GenerateOptions options = options_of(*values);
-  const infer::LoadedModel model = load_given_model(world, *values);
+  const comm::Grid grid = tensor_grid(world, *values);
+  const infer::LoadedModel model = load_given_model(grid, *values);
   const std::vector<Request> requests = share_requests(world, *values);
   const std::vector<infer::Tokens> prompts = encode(model, requests);
 
-  const std::vector<infer::Answer> answers = infer::generate_together(world, model.view(), prompts, options);
+  const std::vector<infer::Answer> answers = infer::generate(grid, model.view(), prompts, options);
 
   if (world.rank() == 0) {
     print(requests, answers, infer::PromptEncoder(model.tokenizer), values->count("json") > 0);

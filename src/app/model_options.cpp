@@ -19,17 +19,24 @@ void add_model_options(po::options_description& options) {
       "answers at a time on each rank; 0: up to 64, as many as fit into 1 GiB of cache");
   add("max-tokens", po::value<std::int64_t>()->default_value(512)->value_name("N"),
       "longest answer in tokens, its end included; the model's max_seq_len ends it too");
+  add("set", po::value<std::vector<std::string>>()->composing()->value_name("section.key=value"),
+      "one configuration value (parallel.*); repeatable");
 }
 
-infer::LoadedModel load_given_model(comm::Communicator& world, const po::variables_map& values) {
+config::ParallelConfig given_parallel(comm::Communicator& world, const po::variables_map& values, std::int64_t tensor) {
+  const std::string base = fmt::format("[parallel]\ntensor = {}\n", tensor);
+  return resolve_config(world, values, base, "number of ranks").config.parallel;
+}
+
+infer::LoadedModel load_given_model(const comm::Grid& grid, const po::variables_map& values) {
   const std::string checkpoint = required(values, "checkpoint");
   const infer::WeightsKind weights = infer::weights_kind(values["weights"].as<std::string>());
   const auto precision = values["precision"].as<std::string>();
   if (precision != "auto" && precision != "fp32" && precision != "bf16") {
     fail(ExitCode::usage, "--precision {} is unknown; give auto, fp32 or bf16", precision);
   }
-  set_threads(world, at_least(values, "threads", 0));
-  infer::LoadedModel model = infer::load_model(world, checkpoint, weights);
+  set_threads(*grid.world, at_least(values, "threads", 0));
+  infer::LoadedModel model = infer::load_model(*grid.world, checkpoint, weights, grid.place());
   if (precision != "auto") {
     model.precision = config::precision_type(precision);
   }

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "app/launch.hpp"
+#include "app/rank_map.hpp"
 #include "base/log.hpp"
 
 namespace hrm::app {
@@ -44,6 +45,7 @@ void CommandRun::start(const Command& command) {
   if (!allow_single_) {
     check_world(name, size);
   }
+  check_same_program(session_->world(), program_text());
   log::set_rank(session_->world().rank());
 }
 

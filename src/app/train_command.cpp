@@ -4,6 +4,7 @@
 
 #include "app/commands.hpp"
 #include "app/options.hpp"
+#include "app/rank_map.hpp"
 #include "app/threads.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
@@ -95,6 +96,7 @@ int run_train(Arguments args, comm::Communicator& world) {
     print_text(train::dry_run(world, resolved.config, ranks > 0 ? ranks : world.size()));
     return 0;
   }
+  announce_ranks(world, static_cast<int>(resolved.config.parallel.tensor));
   return static_cast<int>(train::train(world, resolved.config, options));
 }
 

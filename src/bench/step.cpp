@@ -10,6 +10,7 @@
 #include "base/random.hpp"
 #include "base/timer.hpp"
 #include "bench/gemm.hpp"
+#include "comm/grid.hpp"
 #include "config/resolve.hpp"
 #include "plan/cost.hpp"
 #include "train/learner.hpp"
@@ -98,12 +99,55 @@ train::StepResult run_step(train::Learner& learner, const SyntheticPack& pack, m
   for (std::int64_t i = 0; i < learner.share().count(); ++i) {
     learner.accumulate(pack.view(), horizon, static_cast<double>(pack.rows.size()));
   }
-  return learner.finish_step(horizon, 1e-4, false, false);
+  return learner.finish_step(horizon, 1e-4);
+}
+
+/// Ranks of the measurement: the real ones, or this one and a clock.
+struct Ranks {
+  Ranks(comm::Communicator& world, const config::RunConfig& config, const StepOptions& options) {
+    if (options.modelled_ranks == 0) {
+      grid = comm::make_grid(world, config.parallel.tensor);
+      return;
+    }
+    auto data = std::make_unique<comm::ModelledCommunicator>(0, options.modelled_ranks, options.link);
+    modelled = data.get();
+    grid = {&world, std::move(data), comm::serial_communicator()};
+  }
+  double busy_seconds() const { return modelled == nullptr ? 0 : modelled->busy_seconds(); }
+
+  comm::Grid grid;
+  comm::ModelledCommunicator* modelled = nullptr;
+};
+
+/// Seconds that a bucket's elements occupy a link between `ranks` ranks, halving or doubling all the way.
+double bucket_seconds(const comm::Link& link, std::int64_t elements, std::size_t element_bytes, int ranks) {
+  const double share = static_cast<double>(ranks - 1) / ranks;
+  return link.latency +
+         share * static_cast<double>(elements) * static_cast<double>(element_bytes) / link.bytes_per_second;
+}
+
+double link_bound(const train::Learner& learner, const StepOptions& options, Precision precision,
+                  const StepResult& result) {
+  // The embedding: its gradient is final last, its weights are needed first.
+  const std::int64_t elements = learner.table().buckets.front().range.count();
+  const std::size_t weight_bytes = precision == Precision::bf16 ? 2 : 4;
+  const double ends = bucket_seconds(options.link, elements, sizeof(float), options.modelled_ranks) +
+                      bucket_seconds(options.link, elements, weight_bytes, options.modelled_ranks);
+  return std::max(ends, result.seconds_link - result.seconds_forward - result.seconds_backward);
+}
+
+void check(const config::RunConfig& config, const StepOptions& options) {
+  if (options.modelled_ranks > 0 && (config.parallel.tensor > 1 || options.modelled_ranks > config.train.packs)) {
+    fail(ExitCode::usage,
+         "bench step: modelled ranks are data ranks: parallel.tensor = 1, at most train.packs = {} of them",
+         config.train.packs);
+  }
 }
 
 }  // namespace
 
 StepResult measure_step(comm::Communicator& group, const config::RunConfig& config, const StepOptions& options) {
+  check(config, options);
   if (options.sequence > config.train.pack_tokens || options.prefix > options.sequence || options.prefix < 1) {
     fail(ExitCode::usage, "bench step: need 1 <= --prefix <= --sequence <= train.pack_tokens ({} <= {} <= {})",
          options.prefix, options.sequence, config.train.pack_tokens);
@@ -111,13 +155,15 @@ StepResult measure_step(comm::Communicator& group, const config::RunConfig& conf
   const Precision precision = config::precision_type(config.train.precision);
   const SyntheticPack pack(config.train.pack_tokens, options, config.model.vocab_size);
   const model::Horizon horizon = model::horizons(config.model).back();
-  train::Learner learner(group, config, precision);
+  Ranks ranks(group, config, options);
+  train::Learner learner(ranks.grid, config, precision);
   learner.initialise();
   run_step(learner, pack, horizon);
 
   std::vector<double> seconds;
   train::StepSeconds sections;
   double total = 0;
+  const double busy_before = ranks.busy_seconds();
   while (total < options.seconds || seconds.size() < 3) {
     group.barrier();
     const Timer timer;
@@ -146,6 +192,10 @@ StepResult measure_step(comm::Communicator& group, const config::RunConfig& conf
   result.seconds_communication = sections.communication / steps;
   result.seconds_optimizer = sections.optimizer / steps;
   result.peak_memory_bytes = peak_memory();
+  if (ranks.modelled != nullptr) {
+    result.seconds_link = (ranks.busy_seconds() - busy_before) / steps;
+    result.seconds_link_bound = link_bound(learner, options, precision, result);
+  }
   group.barrier();
   result.gemm_flops_per_second = gemm_rate(cost, precision);
   result.gemm_share = result.model_flops_per_second / (group.size() * result.gemm_flops_per_second);

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "comm/communicator.hpp"
+#include "comm/modelled_communicator.hpp"
 #include "config/run_config.hpp"
 
 namespace hrm::bench {
@@ -12,6 +13,8 @@ struct StepOptions {
   std::int64_t sequence = 256;  ///< slots of every sample; a pack's remainder is padding
   std::int64_t prefix = 128;    ///< of them, instruction; supervised from the last prefix token on
   double seconds = 5;           ///< measured for at least this long, and at least three steps
+  int modelled_ranks = 0;       ///< not 0: this process is the first of so many data ranks, the others are a clock
+  comm::Link link;              ///< of modelled ranks
 };
 
 struct StepResult {
@@ -24,6 +27,10 @@ struct StepResult {
   double seconds_backward = 0;
   double seconds_communication = 0;
   double seconds_optimizer = 0;
+  double seconds_link = 0;  ///< modelled ranks: the link was busy for so long
+  /// Modelled ranks: what no overlap can hide: the reduction of the gradients that are final last and the gather of the
+  /// weights that are needed first, or the link's work beyond the computation's.
+  double seconds_link_bound = 0;
   std::int64_t peak_memory_bytes = 0;  ///< resident set of this process at its largest
   std::int64_t steps = 0;
   std::string precision;

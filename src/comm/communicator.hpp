@@ -14,11 +14,11 @@ namespace hrm::comm {
 /// One point-to-point transfer of an exchange. Either side may be this rank itself (a local copy).
 struct Send {
   int to;
-  std::span<const float> data;
+  std::span<const std::byte> data;
 };
 struct Receive {
   int from;
-  std::span<float> data;
+  std::span<std::byte> data;
 };
 
 /// Group of ranks. Every member function except rank() and size() is collective. Errors of the library become
@@ -40,14 +40,22 @@ class Communicator {
   virtual std::vector<std::string> gather(const std::string& mine) = 0;
 
   /// Starts all transfers of this rank; messages between one pair of ranks match in order. Any size: split into
-  /// chunks inside. `finish_exchange` waits for all of them, `poll` drives progress between operations.
+  /// chunks inside. One exchange at a time. `poll` drives progress between operations and says whether nothing is under
+  /// way any more; `finish_exchange` waits for that. Spans stay alive and unchanged until then.
   virtual void start_exchange(std::span<const Send> sends, std::span<const Receive> receives) = 0;
+  virtual bool poll() = 0;
   virtual void finish_exchange() = 0;
-  virtual void poll() = 0;
 
-  /// Rank r's part [first[r], first[r+1]) of `data` goes to every rank, in place. first has size()+1 entries.
-  virtual void all_gather(std::span<float> data, std::span<const std::int64_t> first) = 0;
+  /// Starts the sum over ranks of `data` in whatever order the library likes: part [first[rank], first[rank + 1]) of it
+  /// arrives in `mine`. first has size() + 1 entries. Ends as an exchange does.
+  virtual void start_reduce_scatter(std::span<const float> data, std::span<const std::int64_t> first,
+                                    std::span<float> mine) = 0;
 
+  /// Rank r's part [first[r], first[r+1]) of `data` goes to every rank, in place. first has size()+1 entries, in bytes.
+  virtual void all_gather(std::span<std::byte> data, std::span<const std::int64_t> first) = 0;
+
+  /// The ranks that give the same `color`, in the order of this group; collective.
+  virtual std::unique_ptr<Communicator> split(int color) = 0;
   /// The ranks of this group that share this node, in rank order; collective. Null for a serial group: use itself.
   virtual std::unique_ptr<Communicator> node_group() = 0;
 

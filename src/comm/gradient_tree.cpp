@@ -3,8 +3,6 @@
 #include <algorithm>
 
 #include "base/error.hpp"
-#include "base/parameter.hpp"
-#include "base/round.hpp"
 #include "base/timer.hpp"
 #include "kernels/elementwise.hpp"
 
@@ -13,7 +11,37 @@ namespace {
 
 constexpr Stream host{};
 
+std::int64_t flat_size(std::span<const Bucket> buckets) {
+  return buckets.empty() ? 0 : buckets.back().range.last;
+}
+
+/// Chunk `index` of a share, in whole flat blocks.
+FlatRange chunk(FlatRange share, std::int64_t index, std::int64_t size) {
+  const std::int64_t first = std::min(share.first + index * size, share.last);
+  return {first, std::min(first + size, share.last)};
+}
+
+std::int64_t largest_share(const FlatShards& owners) {
+  std::int64_t most = 0;
+  for (int bucket = 0; bucket < owners.buckets(); ++bucket) {
+    most = std::max(most, owners.own(bucket).count());
+  }
+  return most;
+}
+
 }  // namespace
+
+bool are_siblings(std::int64_t packs, PackRange left, PackRange right) {
+  if (left.last != right.first) {
+    return false;
+  }
+  PackRange node{0, packs};
+  while (node.count() > left.count() + right.count()) {
+    const std::int64_t middle = split_of(node);
+    node = left.first < middle ? PackRange{node.first, middle} : PackRange{middle, node.last};
+  }
+  return node.count() > 1 && node == PackRange{left.first, right.last} && split_of(node) == left.last;
+}
 
 std::int64_t GradientTree::partials(std::int64_t packs, PackRange share) {
   TreeSum order(packs);
@@ -25,183 +53,257 @@ std::int64_t GradientTree::partials(std::int64_t packs, PackRange share) {
   return most;
 }
 
-GradientTree::Rounds GradientTree::plan_rounds(std::int64_t packs, std::int64_t flat_size, int rank, int ranks,
-                                               std::int64_t limit) {
+GradientTree::Units GradientTree::plan_units(std::int64_t packs, const FlatShards& owners, int rank,
+                                             std::int64_t unit) {
+  Units units;
+  units.by_bucket.resize(static_cast<std::size_t>(owners.buckets()));
+  const int ranks = owners.ranks();
   if (ranks == 1) {
-    return {};
+    return units;
   }
-  std::int64_t leaves = 0;
-  for (int r = 0; r < ranks; ++r) {
-    leaves += std::ssize(covering_nodes(packs, pack_share(packs, r, ranks)));
+  const std::int64_t size = std::max<std::int64_t>(unit / ranks / flat_block, 1) * flat_block;
+  for (int bucket = 0; bucket < owners.buckets(); ++bucket) {
+    std::int64_t longest = 0;
+    for (int r = 0; r < ranks; ++r) {
+      longest = std::max(longest, owners.share(bucket, r).count());
+    }
+    for (std::int64_t index = 0; index * size < longest; ++index) {
+      std::vector<Owned> parts;
+      for (int r = 0; r < ranks; ++r) {
+        parts.push_back({chunk(owners.share(bucket, r), index, size), r});
+      }
+      Unit levels = plan_tree(packs, parts, rank, ranks);
+      units.space.resize(levels.size());
+      for (std::size_t level = 0; level < levels.size(); ++level) {
+        units.space[level] = std::max(units.space[level], levels[level].received());
+      }
+      units.by_bucket[static_cast<std::size_t>(bucket)].push_back(std::move(levels));
+    }
   }
-  // The same chunk on every rank: the limit counts all leaves although a rank's own are not received.
-  const std::int64_t longest = flat_share(flat_size, 0, ranks).count();
-  const std::int64_t affordable = std::max(flat_block, limit / leaves / flat_block * flat_block);
-  Rounds rounds;
-  rounds.chunk = std::min(affordable, round_up(longest, flat_block));
-  rounds.count = rounds.chunk == 0 ? 0 : (longest + rounds.chunk - 1) / rounds.chunk;
-  rounds.received = leaves - std::ssize(covering_nodes(packs, pack_share(packs, rank, ranks)));
-  return rounds;
+  return units;
 }
 
-std::int64_t GradientTree::bytes(std::int64_t packs, std::int64_t flat_size, int rank, int ranks,
-                                 std::int64_t receive_limit) {
-  const Rounds rounds = plan_rounds(packs, flat_size, rank, ranks, receive_limit);
-  const std::int64_t floats =
-      partials(packs, pack_share(packs, rank, ranks)) * flat_size + 2 * rounds.received * rounds.chunk;
+std::int64_t GradientTree::bytes(std::int64_t packs, std::span<const Bucket> buckets, int rank, int ranks,
+                                 const ReductionOptions& options) {
+  const FlatShards owners(buckets, rank, ranks);
+  std::int64_t floats = flat_size(buckets);
+  if (options.deterministic) {
+    floats *= partials(packs, pack_share(packs, rank, ranks));
+    for (const std::int64_t space : plan_units(packs, owners, rank, options.unit).space) {
+      floats += space;
+    }
+  } else if (ranks > 1) {
+    floats += largest_share(owners);
+  }
   return floats * static_cast<std::int64_t>(sizeof(float));
 }
 
-GradientTree::GradientTree(Communicator& group, std::int64_t packs, std::int64_t flat_size, bool shared,
-                           std::int64_t receive_limit)
+GradientTree::GradientTree(Communicator& group, std::int64_t packs, const FlatShards& owners,
+                           const ReductionOptions& options)
     : group_(group),
       packs_(packs),
-      flat_size_(flat_size),
-      shared_(shared),
+      owners_(owners),
+      options_(options),
       share_(pack_share(packs, group.rank(), group.size())),
-      own_(flat_share(flat_size, group.rank(), group.size())),
-      rounds_(plan_rounds(packs, flat_size, group.rank(), group.size(), receive_limit)),
-      local_(packs),
-      leaves_(all_leaves()),
-      across_(packs),
-      received_(2 * rounds_.received * rounds_.chunk, MemoryPart::tree) {
-  for (std::int64_t i = 0; i < partials(packs, share_); ++i) {
-    buffers_.emplace_back(flat_size, MemoryPart::tree);
+      local_(packs) {
+  ensure(owners.ranks() == group.size(), "gradients are reduced to all ranks of a group");
+  if (options.deterministic) {
+    units_ = plan_units(packs, owners, group.rank(), options.unit);
   }
-  owners_first_.push_back(0);
-  for (int rank = 0; rank < group.size(); ++rank) {
-    owners_first_.push_back(flat_share(flat_size, rank, group.size()).last);
+  std::int64_t space = 0;
+  for (const std::int64_t floats : units_.space) {
+    space_first_.push_back(space);
+    space += floats;
   }
-  sends_.reserve(buffers_.size() * static_cast<std::size_t>(group.size()));
-  receives_.reserve(static_cast<std::size_t>(rounds_.received));
+  if (!options.deterministic && group.size() > 1) {
+    space = largest_share(owners);
+  }
+  received_ = Buffer<float>(space, MemoryPart::tree);
+  const std::int64_t flat = owners.buckets() == 0 ? 0 : owners.share(owners.buckets() - 1, group.size() - 1).last;
+  const std::int64_t count = options.deterministic ? partials(packs, share_) : 1;
+  for (std::int64_t i = 0; i < count; ++i) {
+    buffers_.emplace_back(flat, i == 0 ? MemoryPart::gradients : MemoryPart::tree);
+  }
   start();
-}
-
-std::vector<GradientTree::Leaf> GradientTree::all_leaves() const {
-  std::vector<Leaf> leaves;
-  int received = 0;
-  for (int rank = 0; rank < group_.size(); ++rank) {
-    int held = 0;
-    for (const PackRange node : covering_nodes(packs_, pack_share(packs_, rank, group_.size()))) {
-      leaves.push_back({node, rank, rank == group_.rank() ? held++ : received++});
-    }
-  }
-  return leaves;
 }
 
 void GradientTree::start() {
   local_.clear();
   done_ = 0;
   current_ = -1;
+  queue_.clear();
+  bucket_queue_.clear();
+  closed_ = false;
+  round_ = 0;
   free_.clear();
   for (int i = static_cast<int>(buffers_.size()) - 1; i >= 0; --i) {
     free_.push_back(i);
   }
 }
 
+std::span<float> GradientTree::part(int slot, FlatRange range) {
+  return buffers_[static_cast<std::size_t>(slot)].span(range.first, range.count());
+}
+
+std::span<float> GradientTree::leaf(int index, FlatRange range) {
+  return part(local_.held()[static_cast<std::size_t>(index)].slot, range);
+}
+
 std::span<float> GradientTree::current() {
-  if (current_ < 0) {
-    ensure(done_ < share_.count(), "all packs of this rank are done");
+  if (current_ >= 0) {
+    return buffers_[static_cast<std::size_t>(current_)].span();
+  }
+  ensure(done_ < share_.count(), "all packs of this rank are done");
+  merges_.clear();
+  if (!options_.deterministic) {
+    current_ = 0;
+    if (done_ > 0) {
+      return buffers_.front().span();
+    }
+  } else {
     current_ = free_.back();
     free_.pop_back();
-    kernels::zero(host, buffers_[static_cast<std::size_t>(current_)].span());
+    const std::int64_t pack = share_.first + done_;
+    local_.push({{pack, pack + 1}, current_}, [&](int left, int right) {
+      merges_.emplace_back(left, right);
+      free_.push_back(right);
+    });
   }
-  return buffers_[static_cast<std::size_t>(current_)].span();
+  const std::span<float> buffer = buffers_[static_cast<std::size_t>(current_)].span();
+  kernels::zero(host, buffer);
+  return buffer;
+}
+
+void GradientTree::finished(int bucket) {
+  const FlatRange range{owners_.share(bucket, 0).first, owners_.share(bucket, owners_.ranks() - 1).last};
+  for (const auto& [left, right] : merges_) {
+    kernels::tree_add(host, part(left, range), part(right, range));
+  }
+  if (!last_pack() || group_.size() == 1) {
+    return;
+  }
+  if (!options_.deterministic) {
+    bucket_queue_.push_back(bucket);
+  } else {
+    for (const Unit& unit : units_.by_bucket[static_cast<std::size_t>(bucket)]) {
+      queue_.push_back(&unit);
+    }
+  }
+  progress();
 }
 
 void GradientTree::pack_done() {
   current();
-  const std::int64_t pack = share_.first + done_++;
-  local_.push({{pack, pack + 1}, current_}, [&](int left, int right) {
-    kernels::tree_add(host, buffers_[static_cast<std::size_t>(left)].span(),
-                      buffers_[static_cast<std::size_t>(right)].span());
-    free_.push_back(right);
-  });
+  ++done_;
   current_ = -1;
 }
 
-FlatRange GradientTree::chunk_of(int rank, std::int64_t round) const {
-  const auto owner = static_cast<std::size_t>(rank);
-  const std::int64_t first = std::min(owners_first_[owner] + round * rounds_.chunk, owners_first_[owner + 1]);
-  return {first, std::min(first + rounds_.chunk, owners_first_[owner + 1])};
+std::span<float> GradientTree::result() {
+  return buffers_[static_cast<std::size_t>(options_.deterministic ? local_.held().front().slot : 0)].span();
 }
 
-std::span<float> GradientTree::leaf_part(const Leaf& leaf, std::int64_t round) {
-  const FlatRange chunk = chunk_of(group_.rank(), round);
-  if (leaf.rank == group_.rank()) {
-    const int slot = local_.held()[static_cast<std::size_t>(leaf.place)].slot;
-    return buffers_[static_cast<std::size_t>(slot)].span(chunk.first, chunk.count());
+double GradientTree::reduce() {
+  const Timer timer;
+  ensure(done_ == share_.count(), "a pack of this rank is not done");
+  closed_ = true;
+  for (progress(); under_way_; progress()) {
+    group_.finish_exchange();
   }
-  const std::int64_t place = (round % 2) * rounds_.received + leaf.place;
-  return received_.span(place * rounds_.chunk, chunk.count());
+  return timer.seconds();
 }
 
-void GradientTree::start_round(std::int64_t round) {
+/// Whether round round_ is complete in what it takes along, so that all ranks start the same one.
+bool GradientTree::can_start() const {
+  if (!options_.overlap && !closed_) {
+    return false;
+  }
+  if (!options_.deterministic) {
+    return round_ < std::ssize(bucket_queue_);
+  }
+  const std::int64_t units = std::ssize(queue_);
+  const std::int64_t rounds = units == 0 ? 0 : units + std::ssize(*queue_.front()) - 1;
+  return round_ < units || (closed_ && round_ < rounds);
+}
+
+void GradientTree::progress() {
+  while (true) {
+    if (under_way_) {
+      if (!group_.poll()) {
+        return;
+      }
+      add_received();
+      under_way_ = false;
+      ++round_;
+    }
+    if (!can_start()) {
+      return;
+    }
+    start_round();
+    under_way_ = true;
+  }
+}
+
+/// Calls use(level, its receive space) for what round round_ takes along.
+template <class Use>
+void GradientTree::for_each_level(Use&& use) {
+  for (std::int64_t level = 0; level < std::ssize(space_first_); ++level) {
+    const std::int64_t unit = round_ - level;
+    if (unit >= 0 && unit < std::ssize(queue_)) {
+      use((*queue_[static_cast<std::size_t>(unit)])[static_cast<std::size_t>(level)],
+          space_first_[static_cast<std::size_t>(level)]);
+    }
+  }
+}
+
+void GradientTree::start_round() {
+  if (!options_.deterministic) {
+    const int bucket = bucket_queue_[static_cast<std::size_t>(round_)];
+    const std::int64_t first = owners_.share(bucket, 0).first;
+    borders_.assign(1, 0);
+    for (int rank = 0; rank < group_.size(); ++rank) {
+      borders_.push_back(owners_.share(bucket, rank).last - first);
+    }
+    group_.start_reduce_scatter(part(0, {first, first + borders_.back()}), borders_,
+                                received_.span(0, owners_.own(bucket).count()));
+    return;
+  }
   sends_.clear();
   receives_.clear();
-  for (int owner = 0; owner < group_.size(); ++owner) {
-    const FlatRange chunk = chunk_of(owner, round);
-    if (owner == group_.rank() || chunk.count() == 0) {
-      continue;
+  for_each_level([&](const TreeLevel& level, std::int64_t space) {
+    for (const TreeMessage& message : level.sends) {
+      sends_.push_back({message.peer, std::as_bytes(leaf(message.leaf, message.range))});
     }
-    for (const TreeSum::Partial& partial : local_.held()) {
-      sends_.push_back({owner, buffers_[static_cast<std::size_t>(partial.slot)].span(chunk.first, chunk.count())});
+    for (const TreeMessage& message : level.receives) {
+      const std::int64_t count = message.range.count();
+      receives_.push_back({message.peer, std::as_writable_bytes(received_.span(space, count))});
+      space += count;
     }
-  }
-  for (const Leaf& leaf : leaves_) {
-    if (leaf.rank != group_.rank() && chunk_of(group_.rank(), round).count() > 0) {
-      receives_.push_back({leaf.rank, leaf_part(leaf, round)});
-    }
-  }
+  });
   group_.start_exchange(sends_, receives_);
 }
 
-void GradientTree::sum_round(std::int64_t round, std::span<float> result) {
-  const FlatRange chunk = chunk_of(group_.rank(), round);
-  if (chunk.count() == 0) {
+void GradientTree::add_received() {
+  if (!options_.deterministic) {
+    const FlatRange own = owners_.own(bucket_queue_[static_cast<std::size_t>(round_)]);
+    const std::span<float> sum = received_.span(0, own.count());
+    std::copy(sum.begin(), sum.end(), part(0, own).begin());
     return;
   }
-  across_.clear();
-  for (int i = 0; i < static_cast<int>(leaves_.size()); ++i) {
-    across_.push({leaves_[static_cast<std::size_t>(i)].node, i}, [&](int left, int right) {
-      kernels::tree_add(host, leaf_part(leaves_[static_cast<std::size_t>(left)], round),
-                        leaf_part(leaves_[static_cast<std::size_t>(right)], round));
-      group_.poll();
-    });
-  }
-  ensure(across_.held().size() == 1, "the leaves of all ranks make one tree");
-  const std::span<float> root = leaf_part(leaves_.front(), round);
-  std::copy(root.begin(), root.end(), result.begin() + (chunk.first - own_.first));
+  for_each_level([&](const TreeLevel& level, std::int64_t space) { add_level(level, space); });
 }
 
-double GradientTree::reduce(std::span<float> result) {
-  ensure(done_ == share_.count(), "every pack of this rank is done before the reduction");
-  ensure(std::ssize(result) == (shared_ ? own_.count() : flat_size_), "result has the size of the sum");
-  if (group_.size() == 1) {
-    kernels::cast<float>(host, buffers_[static_cast<std::size_t>(local_.held().front().slot)].span(), result);
-    return 0;
-  }
-  const std::span<float> own_result =
-      shared_ ? result : result.subspan(static_cast<std::size_t>(own_.first), static_cast<std::size_t>(own_.count()));
-  double waited = 0;
-  // Round r + 1 travels while round r is summed; own slices change, but nobody else is sent those.
-  for (std::int64_t round = 0; round <= rounds_.count; ++round) {
-    if (round < rounds_.count) {
-      start_round(round);
+void GradientTree::add_level(const TreeLevel& level, std::int64_t space) {
+  for (const TreeMessage& message : level.receives) {
+    const std::span<float> sum = leaf(message.leaf, message.range);
+    if (message.other != message.leaf) {
+      kernels::cast<float>(host, leaf(message.other, message.range), sum);
     }
-    if (round > 0) {
-      sum_round(round - 1, own_result);
-    }
-    const Timer wait;
-    group_.finish_exchange();
-    waited += wait.seconds();
+    kernels::tree_add(host, sum, received_.span(space, message.range.count()));
+    space += message.range.count();
   }
-  if (!shared_) {
-    const Timer wait;
-    group_.all_gather(result, owners_first_);
-    waited += wait.seconds();
+  for (const TreeAddition& addition : level.additions) {
+    kernels::tree_add(host, leaf(addition.into, addition.range), leaf(addition.from, addition.range));
   }
-  return waited;
 }
 
 }  // namespace hrm::comm

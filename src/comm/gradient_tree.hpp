@@ -1,42 +1,22 @@
 #pragma once
-// The fixed binary tree over the packs of a global batch. Node [lo, hi) splits at lo + the largest power of two below
-// hi - lo. A rank with packs [a, b) ends with one partial sum per maximal node inside [a, b). Sums are made in tree
-// order wherever they are made, so the result has the same bits for any number of ranks.
+// Gradient sums over the packs of a global batch, in the order of a fixed binary tree: node [lo, hi) splits at lo + the
+// largest power of two below hi - lo. A rank with packs [a, b) ends with one partial sum per maximal node inside
+// [a, b); the nodes above are summed by exchanges (plan_tree). So the result has the same bits for any number of ranks.
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/buffer.hpp"
 #include "comm/communicator.hpp"
+#include "comm/flat_shards.hpp"
+#include "comm/tree_plan.hpp"
 
 namespace hrm::comm {
 
-/// Packs [first, last) of a batch.
-struct PackRange {
-  std::int64_t first = 0;
-  std::int64_t last = 0;
-  std::int64_t count() const { return last - first; }
-  bool operator==(const PackRange&) const = default;
-};
-
-/// Contiguous share of rank `rank` of `ranks` in `packs`; the first packs % ranks ranks have one more.
-PackRange pack_share(std::int64_t packs, int rank, int ranks);
-
-/// Maximal tree nodes inside `share`, in order.
-std::vector<PackRange> covering_nodes(std::int64_t packs, PackRange share);
-
 /// Whether `left` and `right` are the two children of one node of the tree over `packs` packs.
 bool are_siblings(std::int64_t packs, PackRange left, PackRange right);
-
-/// Flat elements [first, last) owned by a rank when `flat_size` elements are shared in whole blocks (flat_block).
-struct FlatRange {
-  std::int64_t first = 0;
-  std::int64_t last = 0;
-  std::int64_t count() const { return last - first; }
-  bool operator==(const FlatRange&) const = default;
-};
-FlatRange flat_share(std::int64_t flat_size, int rank, int ranks);
 
 /// Nodes of the tree that arrive from left to right; siblings are added as soon as both are there.
 class TreeSum {
@@ -68,81 +48,93 @@ class TreeSum {
   std::vector<Partial> held_;
 };
 
+/// How gradients are summed.
+struct ReductionOptions {
+  bool overlap = true;        ///< a bucket of the last pack is reduced as soon as it is final
+  bool deterministic = true;  ///< tree order; false: packs of a rank in a row, ranks as the library likes
+  /// Floats that are exchanged at a time: 32 MiB, which bounds the receive space.
+  std::int64_t unit = std::int64_t{1} << 23;
+};
+
 /// Gradient sums of one rank. Use per step: `start()`, then for each own pack in order: write the pack's gradient into
-/// `current()` (zeroed) and call `pack_done()`; then `reduce(result)`.
+/// `current()` (zeroed), call `finished(bucket)` for each bucket that has one, on every rank in the same order, as soon
+/// as it is final, and `pack_done()`; then `reduce()`.
 ///
-/// Memory, charged to MemoryPart::tree: `partials(packs, share)` buffers of flat_size floats, the current one included
-/// (floor(log2 k) + 1 for k packs that are one node, up to twice that for a share that begins and ends inside nodes),
-/// and two receive spaces of max(receive_limit, 4096 * nodes of all ranks) floats at the most.
+/// Memory: `partials(packs, share)` buffers of flat_size floats (floor(log2 k) + 1 for k packs that are one node, up to
+/// twice that for a share that begins and ends inside nodes), one charged to MemoryPart::gradients, the others and a
+/// receive space of about one unit to MemoryPart::tree.
 class GradientTree {
  public:
-  /// Floats of one receive space: 32 MiB.
-  static constexpr std::int64_t default_receive_limit = std::int64_t{1} << 23;
-
-  /// All buffers for a share of `packs` packs and a flat gradient of `flat_size` floats. `shared`: each rank keeps only
-  /// its flat_share of the sum (zero = 1); otherwise every rank gets the whole sum.
-  GradientTree(Communicator& group, std::int64_t packs, std::int64_t flat_size, bool shared,
-               std::int64_t receive_limit = default_receive_limit);
+  /// All buffers for the share of `group`'s rank in `packs`; `owners` says where the sums end.
+  GradientTree(Communicator& group, std::int64_t packs, const FlatShards& owners, const ReductionOptions& options);
 
   void start();
   /// Gradient of the next own pack, (flat_size), zero when first asked for.
   std::span<float> current();
+  void finished(int bucket);
+  /// Drives reductions under way; call it between operations.
+  void poll() { progress(); }
   void pack_done();
-  /// Collective: `result` (own flat_share, or all of it when not shared) = the tree's root; all own packs are done.
-  /// Returns seconds spent waiting in communication.
-  double reduce(std::span<float> result);
+  /// Collective: ends all reductions; all own packs are done. Returns the seconds this took.
+  double reduce();
+  /// (flat_size): valid after reduce() in the own shares of `owners`, zero in buckets that were never finished; until
+  /// the next start().
+  std::span<float> result();
 
   PackRange share() const { return share_; }
-  /// Part of the flat gradient whose sum this rank makes.
-  FlatRange own() const { return own_; }
 
   /// Gradient buffers that a rank with `share` needs while it works.
   static std::int64_t partials(std::int64_t packs, PackRange share);
-  /// Bytes of all buffers of rank `rank` of `ranks`.
-  static std::int64_t bytes(std::int64_t packs, std::int64_t flat_size, int rank, int ranks,
-                            std::int64_t receive_limit = default_receive_limit);
+  /// Bytes of all buffers of rank `rank`.
+  static std::int64_t bytes(std::int64_t packs, std::span<const Bucket> buckets, int rank, int ranks,
+                            const ReductionOptions& options);
 
  private:
-  /// A maximal node of some rank: a leaf of the part of the tree that crosses ranks.
-  struct Leaf {
-    PackRange node;
-    int rank;
-    int place;  ///< own: index into local_.held(); others': index into the receive space
+  /// Part of a bucket that travels at a time: some elements of every owner's share.
+  using Unit = std::vector<TreeLevel>;
+  struct Units {
+    std::vector<std::vector<Unit>> by_bucket;
+    std::vector<std::int64_t> space;  ///< floats received at most, by level
   };
-  /// How the owned slices travel: rounds of `chunk` elements, `received` leaves of other ranks in each.
-  struct Rounds {
-    std::int64_t chunk = 0;
-    std::int64_t count = 0;
-    std::int64_t received = 0;
-  };
-  static Rounds plan_rounds(std::int64_t packs, std::int64_t flat_size, int rank, int ranks, std::int64_t limit);
+  static Units plan_units(std::int64_t packs, const FlatShards& owners, int rank, std::int64_t unit);
 
-  std::vector<Leaf> all_leaves() const;
-  FlatRange chunk_of(int rank, std::int64_t round) const;
-  void start_round(std::int64_t round);
-  std::span<float> leaf_part(const Leaf& leaf, std::int64_t round);
-  void sum_round(std::int64_t round, std::span<float> result);
+  bool last_pack() const { return done_ + 1 == share_.count(); }
+  std::span<float> part(int slot, FlatRange range);
+  std::span<float> leaf(int index, FlatRange range);
+  void progress();
+  bool can_start() const;
+  void start_round();
+  void add_received();
+  void add_level(const TreeLevel& level, std::int64_t space);
+  template <class Use>
+  void for_each_level(Use&& use);
 
   Communicator& group_;
   std::int64_t packs_;
-  std::int64_t flat_size_;
-  bool shared_;
+  FlatShards owners_;
+  ReductionOptions options_;
   PackRange share_;
-  FlatRange own_;
-  Rounds rounds_;
 
   TreeSum local_;
   std::int64_t done_ = 0;
-  int current_ = -1;                    ///< buffer of the pack being worked on, -1 before it is asked for
-  std::vector<Buffer<float>> buffers_;  ///< each (flat_size)
+  int current_ = -1;                         ///< buffer of the pack being worked on, -1 before it is asked for
+  std::vector<std::pair<int, int>> merges_;  ///< additions that the current pack completes
+  std::vector<Buffer<float>> buffers_;       ///< each (flat_size)
   std::vector<int> free_;
 
-  std::vector<Leaf> leaves_;
-  TreeSum across_;
-  Buffer<float> received_;                  ///< (2 rounds, other ranks' leaves, chunk)
-  std::vector<std::int64_t> owners_first_;  ///< borders of all ranks' flat shares, (ranks + 1)
+  // The exchange runs in rounds, the same on every rank: round q takes unit q - l of the queue over level l, for every
+  // level, so that units follow each other up the tree.
+  Units units_;
+  std::vector<std::int64_t> space_first_;  ///< by level: its part of the receive space
+  Buffer<float> received_;
+  std::vector<const Unit*> queue_;
+  std::vector<int> bucket_queue_;  ///< not deterministic: buckets, one a round
+  bool closed_ = false;            ///< no unit will follow
+  bool under_way_ = false;         ///< the exchange of round round_
+  std::int64_t round_ = 0;
   std::vector<Send> sends_;
   std::vector<Receive> receives_;
+  std::vector<std::int64_t> borders_;  ///< not deterministic: of the bucket under way
 };
 
 }  // namespace hrm::comm

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <limits>
 #include <numeric>
 
 #include "base/error.hpp"
@@ -44,20 +45,20 @@ class MpiCommunicator final : public Communicator {
   std::vector<std::string> gather(const std::string& mine) override;
   void start_exchange(std::span<const Send> sends, std::span<const Receive> receives) override;
   void finish_exchange() override { wait_all(); }
-  void poll() override;
-  void all_gather(std::span<float> data, std::span<const std::int64_t> first) override;
+  bool poll() override;
+  void start_reduce_scatter(std::span<const float> data, std::span<const std::int64_t> first,
+                            std::span<float> mine) override;
+  void all_gather(std::span<std::byte> data, std::span<const std::int64_t> first) override;
+  std::unique_ptr<Communicator> split(int color) override;
   std::unique_ptr<Communicator> node_group() override;
   void* native() override { return &handle_; }
 
  private:
   template <class T>
   void all_reduce(std::span<T> values, MPI_Datatype type, MPI_Op operation);
-  template <class T>
-  void ring(T* data, std::span<const std::int64_t> first, MPI_Datatype type);
-  template <class T>
-  void post_send(const T* data, std::int64_t size, MPI_Datatype type, int to, int tag);
-  template <class T>
-  void post_receive(T* data, std::int64_t size, MPI_Datatype type, int from, int tag);
+  void ring(std::byte* data, std::span<const std::int64_t> first);
+  void post_send(std::span<const std::byte> data, int to, int tag);
+  void post_receive(std::span<std::byte> data, int from, int tag);
   void copy_own(std::span<const Send> sends, std::span<const Receive> receives) const;
   void wait_all();
 
@@ -67,6 +68,7 @@ class MpiCommunicator final : public Communicator {
   int rank_ = 0;
   int size_ = 1;
   std::vector<MPI_Request> requests_;
+  std::vector<int> counts_;  ///< of a sum under way: MPI reads them until it ends
 };
 
 MpiCommunicator::~MpiCommunicator() {
@@ -91,20 +93,18 @@ void MpiCommunicator::broadcast(std::span<std::byte> data, int root) {
   });
 }
 
-template <class T>
-void MpiCommunicator::post_send(const T* data, std::int64_t size, MPI_Datatype type, int to, int tag) {
-  in_parts(size, limit_, [&](std::int64_t first, int count) {
+void MpiCommunicator::post_send(std::span<const std::byte> data, int to, int tag) {
+  in_parts(std::ssize(data), limit_, [&](std::int64_t first, int count) {
     MPI_Request request = MPI_REQUEST_NULL;
-    mpi_check(MPI_Isend(data + first, count, type, to, tag, handle_, &request), "MPI_Isend");
+    mpi_check(MPI_Isend(data.data() + first, count, MPI_BYTE, to, tag, handle_, &request), "MPI_Isend");
     requests_.push_back(request);
   });
 }
 
-template <class T>
-void MpiCommunicator::post_receive(T* data, std::int64_t size, MPI_Datatype type, int from, int tag) {
-  in_parts(size, limit_, [&](std::int64_t first, int count) {
+void MpiCommunicator::post_receive(std::span<std::byte> data, int from, int tag) {
+  in_parts(std::ssize(data), limit_, [&](std::int64_t first, int count) {
     MPI_Request request = MPI_REQUEST_NULL;
-    mpi_check(MPI_Irecv(data + first, count, type, from, tag, handle_, &request), "MPI_Irecv");
+    mpi_check(MPI_Irecv(data.data() + first, count, MPI_BYTE, from, tag, handle_, &request), "MPI_Irecv");
     requests_.push_back(request);
   });
 }
@@ -115,22 +115,26 @@ void MpiCommunicator::wait_all() {
   mpi_check(code, "MPI_Waitall");
 }
 
-void MpiCommunicator::poll() {
+bool MpiCommunicator::poll() {
   int done = 0;
   mpi_check(MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, MPI_STATUSES_IGNORE),
             "MPI_Testall");
+  if (done != 0) {
+    requests_.clear();
+  }
+  return done != 0;
 }
 
 void MpiCommunicator::start_exchange(std::span<const Send> sends, std::span<const Receive> receives) {
   ensure(requests_.empty(), "an exchange is still under way");
   for (const Receive& receive : receives) {
     if (receive.from != rank_) {
-      post_receive(receive.data.data(), std::ssize(receive.data), MPI_FLOAT, receive.from, exchange_tag);
+      post_receive(receive.data, receive.from, exchange_tag);
     }
   }
   for (const Send& send : sends) {
     if (send.to != rank_) {
-      post_send(send.data.data(), std::ssize(send.data), MPI_FLOAT, send.to, exchange_tag);
+      post_send(send.data, send.to, exchange_tag);
     }
   }
   copy_own(sends, receives);
@@ -154,23 +158,41 @@ void MpiCommunicator::copy_own(std::span<const Send> sends, std::span<const Rece
 
 /// Each part travels once around the ring of ranks: every link carries each byte once, and offsets are 64-bit, which
 /// MPI_Allgatherv's are not.
-template <class T>
-void MpiCommunicator::ring(T* data, std::span<const std::int64_t> first, MPI_Datatype type) {
+void MpiCommunicator::ring(std::byte* data, std::span<const std::int64_t> first) {
   ensure(requests_.empty(), "an exchange is still under way");
   ensure(std::ssize(first) == size_ + 1, "a gather needs size() + 1 borders");
   const int right = (rank_ + 1) % size_;
   const int left = (rank_ + size_ - 1) % size_;
+  const auto part = [&](std::size_t rank) {
+    return std::span(data + first[rank], static_cast<std::size_t>(first[rank + 1] - first[rank]));
+  };
   for (int step = 0; step + 1 < size_; ++step) {
     const auto outgoing = static_cast<std::size_t>((rank_ - step + size_) % size_);
     const auto incoming = static_cast<std::size_t>((rank_ - step - 1 + size_) % size_);
-    post_receive(data + first[incoming], first[incoming + 1] - first[incoming], type, left, ring_tag);
-    post_send(data + first[outgoing], first[outgoing + 1] - first[outgoing], type, right, ring_tag);
+    post_receive(part(incoming), left, ring_tag);
+    post_send(part(outgoing), right, ring_tag);
     wait_all();
   }
 }
 
-void MpiCommunicator::all_gather(std::span<float> data, std::span<const std::int64_t> first) {
-  ring(data.data(), first, MPI_FLOAT);
+void MpiCommunicator::all_gather(std::span<std::byte> data, std::span<const std::int64_t> first) {
+  ring(data.data(), first);
+}
+
+void MpiCommunicator::start_reduce_scatter(std::span<const float> data, std::span<const std::int64_t> first,
+                                           std::span<float> mine) {
+  ensure(requests_.empty(), "an exchange is still under way");
+  ensure(std::ssize(first) == size_ + 1, "a sum needs size() + 1 borders");
+  counts_.clear();
+  for (std::size_t r = 0; r + 1 < first.size(); ++r) {
+    const std::int64_t count = first[r + 1] - first[r];
+    ensure(count <= std::numeric_limits<int>::max(), "MPI counts this library's sums with int");
+    counts_.push_back(static_cast<int>(count));
+  }
+  MPI_Request request = MPI_REQUEST_NULL;
+  mpi_check(MPI_Ireduce_scatter(data.data(), mine.data(), counts_.data(), MPI_FLOAT, MPI_SUM, handle_, &request),
+            "MPI_Ireduce_scatter");
+  requests_.push_back(request);
 }
 
 std::vector<std::string> MpiCommunicator::gather(const std::string& mine) {
@@ -180,12 +202,18 @@ std::vector<std::string> MpiCommunicator::gather(const std::string& mine) {
   std::partial_sum(first.begin(), first.end(), first.begin());
   std::string all(static_cast<std::size_t>(first.back()), '\0');
   std::copy(mine.begin(), mine.end(), all.begin() + first[static_cast<std::size_t>(rank_)]);
-  ring(all.data(), first, MPI_CHAR);
+  ring(std::as_writable_bytes(std::span(all)).data(), first);
   std::vector<std::string> parts;
   for (std::size_t r = 0; r + 1 < first.size(); ++r) {
     parts.push_back(all.substr(static_cast<std::size_t>(first[r]), static_cast<std::size_t>(first[r + 1] - first[r])));
   }
   return parts;
+}
+
+std::unique_ptr<Communicator> MpiCommunicator::split(int color) {
+  MPI_Comm part = MPI_COMM_NULL;
+  mpi_check(MPI_Comm_split(handle_, color, rank_, &part), "MPI_Comm_split");
+  return std::make_unique<MpiCommunicator>(part, limit_);
 }
 
 std::unique_ptr<Communicator> MpiCommunicator::node_group() {

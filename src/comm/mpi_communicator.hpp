@@ -7,8 +7,8 @@
 
 namespace hrm::comm {
 
-/// Elements of one MPI message: MPI 3 counts are int, so longer data go in several messages.
-inline constexpr std::int64_t default_message_limit = std::int64_t{1} << 28;
+/// Bytes of one message (elements of one sum): MPI 3 counts are int, so longer data go in several messages.
+inline constexpr std::int64_t default_message_limit = std::int64_t{1} << 30;
 
 /// A duplicate of `*native` (MPI_Comm*); collective over it. MPI reports errors as InputError(lost_peer). The handle is
 /// freed with the object, but not while an exception unwinds or after MPI_Finalize.

@@ -17,9 +17,13 @@ class PretendCommunicator final : public Communicator {
   void broadcast(std::span<std::byte>, int) override { refuse(); }
   std::vector<std::string> gather(const std::string&) override { refuse(); }
   void start_exchange(std::span<const Send>, std::span<const Receive>) override { refuse(); }
+  bool poll() override { refuse(); }
   void finish_exchange() override { refuse(); }
-  void poll() override { refuse(); }
-  void all_gather(std::span<float>, std::span<const std::int64_t>) override { refuse(); }
+  void start_reduce_scatter(std::span<const float>, std::span<const std::int64_t>, std::span<float>) override {
+    refuse();
+  }
+  void all_gather(std::span<std::byte>, std::span<const std::int64_t>) override { refuse(); }
+  std::unique_ptr<Communicator> split(int) override { refuse(); }
   std::unique_ptr<Communicator> node_group() override { return nullptr; }
   void* native() override { return nullptr; }
 

@@ -100,7 +100,8 @@ void for_each_train_field(Config& train, Visitor&& visit) {
   visit(I{"train.log_interval", 1, most, "", "steps", "a progress line every so many"}, train.log_interval);
   visit(I{"train.recompute", 0, 0, "", "", "keep less in memory, compute activations again"}, train.recompute);
   visit(I{"train.deterministic", 0, 0, "", "",
-          "the same bits at any number of ranks and threads; false has no effect yet"},
+          "gradients are summed by a fixed tree: the same bits at any number of ranks and threads; false: in the "
+          "library's order"},
         train.deterministic);
 }
 
@@ -109,9 +110,13 @@ void for_each_field(Config& config, Visitor&& visit) {
   using I = FieldInfo;
   for_each_model_field(config.model, visit);
   for_each_train_field(config.train, visit);
-  visit(I{"parallel.tensor", 1, 1, "", "ranks", "tensor-parallel size"}, config.parallel.tensor);
-  visit(I{"parallel.sequence", 0, 0, "", "", "sequence parallelism inside it; no effect yet"},
+  visit(I{"parallel.tensor", 1, 1024, "", "ranks",
+          "tensor-parallel size; divides the ranks, heads, feed-forward width and padded vocabulary"},
+        config.parallel.tensor);
+  visit(I{"parallel.sequence", 0, 0, "", "", "sequence parallelism inside it: norms and residuals shared out by rows"},
         config.parallel.sequence);
+  visit(I{"parallel.overlap", 0, 0, "", "", "reduce gradients and gather weights while computation goes on"},
+        config.parallel.overlap);
   visit(I{"parallel.zero", 0, 1, "", "", "1: masters, moments and EMA shared out over the ranks; 0: replicated"},
         config.parallel.zero);
   visit(I{"device.type", 0, 0, "auto|cpu|cuda", "", "where the network runs"}, config.device.type);

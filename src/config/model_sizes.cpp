@@ -1,5 +1,10 @@
 // Checks and derived values of a model (golden A.1, A.2).
+#include <fmt/ranges.h>
+
+#include <array>
 #include <cmath>
+#include <numeric>
+#include <string>
 
 #include "base/error.hpp"
 #include "base/round.hpp"
@@ -35,6 +40,18 @@ std::int64_t padded_vocabulary(const ModelConfig& model, std::int64_t corpus_voc
          model.vocab_size, corpus_vocab, corpus_vocab);
   }
   return round_up(model.vocab_size != 0 ? model.vocab_size : corpus_vocab, model.vocab_multiple);
+}
+
+/// A size that tensor parallelism cuts.
+struct CutSize {
+  const char* name;
+  std::int64_t value;
+};
+
+std::array<CutSize, 3> cut_sizes(const ModelConfig& model) {
+  return {{{"model.num_heads", model.num_heads},
+           {"model.intermediate_size", model.intermediate_size},
+           {"the padded vocabulary", model.vocab_size}}};
 }
 
 }  // namespace
@@ -102,6 +119,33 @@ ModelConfig complete_model(const ModelConfig& model, std::int64_t corpus_vocab) 
     complete.embed_scale = 1.0 / embedding_std(complete);
   }
   return complete;
+}
+
+std::vector<std::int64_t> tensor_sizes(const ModelConfig& model) {
+  std::int64_t common = 0;
+  for (const CutSize& size : cut_sizes(model)) {
+    common = std::gcd(common, size.value);
+  }
+  std::vector<std::int64_t> sizes;
+  for (std::int64_t size = 1; size <= common; ++size) {
+    if (common % size == 0) {
+      sizes.push_back(size);
+    }
+  }
+  return sizes;
+}
+
+void check_tensor(const ModelConfig& model, std::int64_t tensor) {
+  std::string undivided;
+  for (const CutSize& size : cut_sizes(model)) {
+    if (size.value % tensor != 0) {
+      undivided += fmt::format("{}{} = {}", undivided.empty() ? "" : ", ", size.name, size.value);
+    }
+  }
+  if (!undivided.empty()) {
+    fail(ExitCode::bad_config, "parallel.tensor = {}: does not divide {}; with this model it can be {}", tensor,
+         undivided, fmt::join(tensor_sizes(model), ", "));
+  }
 }
 
 }  // namespace hrm::config

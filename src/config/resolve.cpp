@@ -119,20 +119,13 @@ void apply_architecture_defaults(Resolved& resolved) {
 
 /// One warning for all values that were given and do nothing.
 void warn_without_effect(Resolved& resolved, const std::string& base_name) {
-  constexpr const char* keys[] = {"parallel.sequence", "checkpoint.async", "checkpoint.staging_bytes", "io.hints",
-                                  "io.stripe_count"};
+  constexpr const char* keys[] = {"checkpoint.async", "checkpoint.staging_bytes", "io.hints", "io.stripe_count"};
   std::string list;
-  const auto add = [&](const char* key) {
+  for (const char* key : keys) {
     const auto origin = resolved.origins.find(key);
     if (origin != resolved.origins.end() && !origin->second.starts_with(base_name + ":")) {
       list += (list.empty() ? "" : ", ") + std::string(key);
     }
-  };
-  for (const char* key : keys) {
-    add(key);
-  }
-  if (!resolved.config.train.deterministic) {
-    add("train.deterministic");
   }
   if (!list.empty()) {
     resolved.warnings.push_back(fmt::format("values without effect in this version: {}", list));

@@ -58,6 +58,13 @@ double embedding_std(const ModelConfig& model);
 /// InputError(bad_config) where the vocabulary is unknown or smaller than the corpus's, or check_model fails.
 ModelConfig complete_model(const ModelConfig& model, std::int64_t corpus_vocab);
 
+/// Numbers of ranks that share a complete model by tensor parallelism: they divide heads, intermediate size and padded
+/// vocabulary. Ascending, from 1.
+std::vector<std::int64_t> tensor_sizes(const ModelConfig& model);
+/// InputError(bad_config) where `tensor` (parallel.tensor) is none of them: names what it does not divide, and the
+/// list.
+void check_tensor(const ModelConfig& model, std::int64_t tensor);
+
 /// train.precision with `auto` decided: `stored` (the precision of a checkpoint, empty without one), else bf16 where
 /// the hardware multiplies it natively, else fp32.
 std::string resolved_precision(const std::string& wanted, bool native_bf16, const std::string& stored = "");

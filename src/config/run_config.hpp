@@ -68,6 +68,7 @@ struct TrainConfig {
 struct ParallelConfig {
   std::int64_t tensor = 1;
   bool sequence = true;
+  bool overlap = true;
   std::int64_t zero = 1;
 };
 

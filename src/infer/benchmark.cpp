@@ -54,7 +54,7 @@ std::vector<Tokens> make_prompts(const Model& model, const std::vector<Graded>& 
 }
 
 /// Answers to the problems of one kind: letters take one token, the others as many as are allowed.
-void answer(comm::Communicator& group, const Model& model, std::span<const Tokens> prompts, bool letters,
+void answer(const comm::Grid& grid, const Model& model, std::span<const Tokens> prompts, bool letters,
             const BenchmarkOptions& options, std::vector<Graded>& problems) {
   std::vector<std::size_t> chosen;
   std::vector<Tokens> their_prompts;
@@ -66,7 +66,7 @@ void answer(comm::Communicator& group, const Model& model, std::span<const Token
   }
   GenerateOptions generate_options = options.generate;
   generate_options.max_tokens = letters ? 1 : options.generate.max_tokens;
-  const std::vector<Answer> answers = generate_together(group, model, their_prompts, generate_options);
+  const std::vector<Answer> answers = generate(grid, model, their_prompts, generate_options);
   const PromptEncoder encoder(model.tokenizer);
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     problems[chosen[i]].reply = encoder.text(answers[i].tokens);
@@ -99,15 +99,15 @@ double BenchmarkScore::subject_mean() const {
   return subjects.empty() ? 0 : sum / static_cast<double>(subjects.size());
 }
 
-BenchmarkReport run_benchmarks(comm::Communicator& group, const Model& model, const BenchmarkOptions& options) {
+BenchmarkReport run_benchmarks(const comm::Grid& grid, const Model& model, const BenchmarkOptions& options) {
   BenchmarkReport report;
   std::vector<Tokens> prompts;
-  comm::together(group, [&] {
+  comm::together(*grid.world, [&] {
     report.replies = read_all(options);
     prompts = make_prompts(model, report.replies, options);
   });
-  answer(group, model, prompts, true, options, report.replies);
-  answer(group, model, prompts, false, options, report.replies);
+  answer(grid, model, prompts, true, options, report.replies);
+  answer(grid, model, prompts, false, options, report.replies);
   for (Graded& graded : report.replies) {
     const Problem& problem = graded.problem;
     graded.verdict = judge(graded.metric, graded.reply, problem.answer, problem.choices.size());

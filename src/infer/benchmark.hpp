@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/communicator.hpp"
+#include "comm/grid.hpp"
 #include "infer/generate.hpp"
 #include "infer/problem.hpp"
 
@@ -53,8 +53,9 @@ struct BenchmarkReport {
   std::vector<Graded> replies;         ///< in the order of the files
 };
 
-/// Collective: the ranks share the problems; the report is the same on every rank and for any number of them.
+/// Collective: the data ranks of the grid share the problems; the report is the same on every rank and for any number
+/// of data ranks.
 /// InputError: 66 and 65 of read_problems, 65 where an answer does not fit its metric.
-BenchmarkReport run_benchmarks(comm::Communicator& group, const Model& model, const BenchmarkOptions& options);
+BenchmarkReport run_benchmarks(const comm::Grid& grid, const Model& model, const BenchmarkOptions& options);
 
 }  // namespace hrm::infer

@@ -16,18 +16,43 @@ constexpr std::int64_t cache_bytes = std::int64_t{1} << 30;
 /// Slots that prompts share when they are read in; a longer prompt gets its own.
 constexpr std::int64_t shared_slots = 960;
 
-/// Bytes of keys and values of one sequence of `context` tokens.
+bool fits(const Model& model, const Tokens& prompt) {
+  return std::ssize(prompt) <= model.config.max_seq_len;
+}
+
+/// Bytes of keys and values of one sequence of `context` tokens, on all ranks of a tensor group.
 std::int64_t lane_bytes(const Model& model, std::int64_t context) {
   const auto calls = std::ssize(model::unroll(model.config, model::horizons(model.config).front()));
   const std::int64_t element = model.precision == Precision::bf16 ? 2 : 4;
   return calls * model.config.stack_layers() * 2 * context * model.config.hidden_size * element;
 }
 
-/// One call of generate().
+/// What the decoders of all ranks are made for; no lanes where no prompt fits.
+model::DecoderLimits decoder_limits(const comm::Grid& grid, const Model& model, std::span<const Tokens> prompts,
+                                    const GenerateOptions& options) {
+  std::int64_t longest = 0;
+  for (const Tokens& prompt : prompts) {
+    longest = std::max<std::int64_t>(longest, fits(model, prompt) ? std::ssize(prompt) : 0);
+  }
+  if (longest == 0) {
+    return {0, 0, 0};
+  }
+  // The last token of an answer is not fed back.
+  const std::int64_t context =
+      std::min(model.config.max_seq_len, longest + std::max<std::int64_t>(options.max_tokens, 1) - 1);
+  const std::int64_t room = cache_bytes * grid.tensor->size() / lane_bytes(model, context);
+  const std::int64_t wanted = options.batch > 0 ? options.batch : std::clamp<std::int64_t>(room, 1, most_lanes);
+  const std::int64_t ranks = grid.data->size();
+  const std::int64_t lanes = std::min<std::int64_t>(wanted, (std::ssize(prompts) + ranks - 1) / ranks);
+  return {lanes, context, std::max(longest, std::min(shared_slots, lanes * longest))};
+}
+
+/// The prompts of one tensor group. Its ranks see the same logits and draw the same numbers, so they decide alike.
 class Generation {
  public:
-  Generation(const Model& model, std::span<const Tokens> prompts, std::span<const std::int64_t> numbers,
-             const GenerateOptions& options);
+  /// `numbers` of the prompts, for the sampler. `decoder` has `lanes` lanes; null where no prompt of any rank fits.
+  Generation(const Model& model, model::Decoder* decoder, std::int64_t lanes, std::span<const Tokens> prompts,
+             std::span<const std::int64_t> numbers, const GenerateOptions& options);
   std::vector<Answer> run();
 
  private:
@@ -37,7 +62,6 @@ class Generation {
     int lane;
   };
 
-  bool fits(const Tokens& prompt) const { return std::ssize(prompt) <= model_.config.max_seq_len; }
   bool wants_more_prompts() const;
   void admit();
   void advance();
@@ -45,50 +69,38 @@ class Generation {
   bool append(const Running& running, std::span<const float> logits);
 
   const Model& model_;
+  model::Decoder* decoder_;
   std::span<const Tokens> prompts_;
   std::span<const std::int64_t> numbers_;
   const GenerateOptions& options_;
   Sampler sampler_;
   std::int32_t end_of_answer_;
-  std::unique_ptr<model::Decoder> decoder_;  // null where no prompt fits
-  std::vector<std::size_t> waiting_;         // prompts, the next one last
+  std::vector<std::size_t> waiting_;  // prompts, the next one last
   std::vector<int> free_lanes_;
-  std::size_t lanes_ = 0;
+  std::size_t lanes_;
   std::vector<Running> running_;
   std::vector<Answer> answers_;
 };
 
-Generation::Generation(const Model& model, std::span<const Tokens> prompts, std::span<const std::int64_t> numbers,
-                       const GenerateOptions& options)
+Generation::Generation(const Model& model, model::Decoder* decoder, std::int64_t lanes, std::span<const Tokens> prompts,
+                       std::span<const std::int64_t> numbers, const GenerateOptions& options)
     : model_(model),
+      decoder_(decoder),
       prompts_(prompts),
       numbers_(numbers),
       options_(options),
       sampler_(options.sampling),
       end_of_answer_(PromptEncoder(model.tokenizer).end_of_answer()),
+      lanes_(static_cast<std::size_t>(lanes)),
       answers_(prompts.size()) {
-  std::int64_t longest = 0;
   for (std::size_t i = prompts.size(); i-- > 0;) {
-    if (fits(prompts[i])) {
+    if (fits(model, prompts[i])) {
       waiting_.push_back(i);
-      longest = std::max<std::int64_t>(longest, std::ssize(prompts[i]));
     }
   }
-  if (waiting_.empty()) {
-    return;
-  }
-  // The last token of an answer is not fed back.
-  const std::int64_t context =
-      std::min(model.config.max_seq_len, longest + std::max<std::int64_t>(options.max_tokens, 1) - 1);
-  const std::int64_t fitting = std::clamp<std::int64_t>(cache_bytes / lane_bytes(model, context), 1, most_lanes);
-  const std::int64_t lanes = std::min<std::int64_t>(options.batch > 0 ? options.batch : fitting, std::ssize(waiting_));
-  const std::int64_t slots = std::max(longest, std::min(shared_slots, lanes * longest));
-  decoder_ = model::Decoder::make(model.config, model.precision, {lanes, context, slots});
-  decoder_->load(model.flat, model.zl_init);
   for (int lane = static_cast<int>(lanes); lane-- > 0;) {
     free_lanes_.push_back(lane);
   }
-  lanes_ = static_cast<std::size_t>(lanes);
 }
 
 /// Reading prompts in costs a pass over rows of slots, so a few lanes are filled at a time.
@@ -203,27 +215,28 @@ const char* name(Finish finish) {
   return "";
 }
 
-std::vector<Answer> generate(const Model& model, std::span<const Tokens> prompts, std::span<const std::int64_t> numbers,
+std::vector<Answer> generate(const comm::Grid& grid, const Model& model, std::span<const Tokens> prompts,
                              const GenerateOptions& options) {
-  ensure(prompts.size() == numbers.size(), "every prompt has a number");
-  return Generation(model, prompts, numbers, options).run();
-}
-
-std::vector<Answer> generate_together(comm::Communicator& group, const Model& model, std::span<const Tokens> prompts,
-                                      const GenerateOptions& options) {
-  const auto ranks = static_cast<std::size_t>(group.size());
-  std::vector<Answer> mine;
-  comm::together(group, [&] {
-    std::vector<Tokens> own;
-    std::vector<std::int64_t> numbers;
-    for (auto i = static_cast<std::size_t>(group.rank()); i < prompts.size(); i += ranks) {
-      own.push_back(prompts[i]);
-      numbers.push_back(static_cast<std::int64_t>(i));
+  const model::DecoderLimits limits = decoder_limits(grid, model, prompts, options);
+  std::unique_ptr<model::Decoder> decoder;
+  comm::together(*grid.world, [&] {
+    if (limits.max_batch > 0) {
+      decoder = model::Decoder::make(model.config, model.precision, limits, {grid.tensor.get(), false});
     }
-    mine = generate(model, own, numbers, options);
   });
+  if (decoder) {
+    model.load(*decoder);
+  }
+  const auto ranks = static_cast<std::size_t>(grid.data->size());
+  std::vector<Tokens> own;
+  std::vector<std::int64_t> numbers;
+  for (auto i = static_cast<std::size_t>(grid.data->rank()); i < prompts.size(); i += ranks) {
+    own.push_back(prompts[i]);
+    numbers.push_back(static_cast<std::int64_t>(i));
+  }
+  const std::vector<Answer> mine = Generation(model, decoder.get(), limits.max_batch, own, numbers, options).run();
   std::vector<Answer> all(prompts.size());
-  const std::vector<std::string> parts = group.gather(pack_answers(mine));
+  const std::vector<std::string> parts = grid.data->gather(pack_answers(mine));
   for (std::size_t rank = 0; rank < ranks; ++rank) {
     std::vector<Answer> answers = unpack_answers(parts[rank]);
     for (std::size_t i = 0; i < answers.size(); ++i) {

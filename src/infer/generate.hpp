@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/communicator.hpp"
+#include "comm/grid.hpp"
 #include "infer/loaded_model.hpp"
 #include "infer/prompt.hpp"
 #include "infer/sampler.hpp"
@@ -34,12 +34,9 @@ struct Answer {
   Finish finish = Finish::prompt_too_long;
 };
 
-/// Answers in the order of `prompts`. Prompts are numbered for the sampler by `numbers`.
-std::vector<Answer> generate(const Model& model, std::span<const Tokens> prompts, std::span<const std::int64_t> numbers,
+/// Answers in the order of `prompts`, on every rank. Collective: data ranks share the prompts, a tensor group answers
+/// its own together. All ranks give the same arguments, but for the weights that `model` loads.
+std::vector<Answer> generate(const comm::Grid& grid, const Model& model, std::span<const Tokens> prompts,
                              const GenerateOptions& options);
-
-/// The same with the prompts shared out over the ranks of `group`; collective, all answers on every rank.
-std::vector<Answer> generate_together(comm::Communicator& group, const Model& model, std::span<const Tokens> prompts,
-                                      const GenerateOptions& options);
 
 }  // namespace hrm::infer

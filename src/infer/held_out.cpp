@@ -30,10 +30,11 @@ Longest longest_sample(const data::SampleTable& table) {
   return longest;
 }
 
-/// Adds the losses of this rank's packs to `losses`, by sample, and the predicted tokens to `correct`.
-void evaluate_own_packs(model::Network& network, std::int64_t slots, data::SharedCorpus& corpus,
-                        const data::EvalPlan& plan, std::span<double> losses, double& correct) {
-  const std::int64_t ranks = corpus.group().size();
+/// Adds the losses of this data rank's packs to `losses`, by sample, and the predicted tokens to `correct`.
+void evaluate_own_packs(const comm::Communicator& data, model::Network& network, std::int64_t slots,
+                        data::SharedCorpus& corpus, const data::EvalPlan& plan, std::span<double> losses,
+                        double& correct) {
+  const std::int64_t ranks = data.size();
   data::PackReader reader(corpus, 1, slots, data::Supervise::response);
   data::Pack pack(slots);
   const auto start = [&](std::int64_t p) {
@@ -41,8 +42,8 @@ void evaluate_own_packs(model::Network& network, std::int64_t slots, data::Share
       reader.start(plan.samples(), plan.first().subspan(static_cast<std::size_t>(p), 2));
     }
   };
-  start(corpus.group().rank());
-  for (std::int64_t p = corpus.group().rank(); p < plan.packs(); p += ranks) {
+  start(data.rank());
+  for (std::int64_t p = data.rank(); p < plan.packs(); p += ranks) {
     reader.finish();
     reader.build(0, pack);
     start(p + ranks);
@@ -99,18 +100,17 @@ std::int64_t held_out_slots(const data::SharedCorpus& corpus, const config::Trai
   return std::max(longest_sample(corpus.table()).length, std::min(train.pack_tokens, usual_slots));
 }
 
-HeldOutLoss held_out_loss(model::Network& network, std::int64_t slots, data::SharedCorpus& corpus) {
-  comm::Communicator& group = corpus.group();
+HeldOutLoss held_out_loss(const comm::Grid& grid, model::Network& network, std::int64_t slots,
+                          data::SharedCorpus& corpus) {
   const data::SampleTable& table = corpus.table();
   std::vector<double> losses(static_cast<std::size_t>(table.count()));
   std::array<double, 1> correct{};
-  comm::together(group, [&] {
-    const data::EvalPlan plan(table, slots);
-    evaluate_own_packs(network, slots, corpus, plan, losses, correct[0]);
-  });
-  // Each sample's loss is zero on all ranks but one: the sum is exact.
-  group.sum(std::span<double>(losses));
-  group.sum(correct);
+  const data::EvalPlan plan(table, slots);
+  // Not inside together(): a tensor group would wait for a rank that fails alone.
+  evaluate_own_packs(*grid.data, network, slots, corpus, plan, losses, correct[0]);
+  // Each sample's loss is zero on all data ranks but one: the sum is exact.
+  grid.data->sum(std::span<double>(losses));
+  grid.data->sum(correct);
   return add_up(table, losses, correct[0]);
 }
 

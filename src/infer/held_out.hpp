@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/grid.hpp"
 #include "config/run_config.hpp"
 #include "data/shared_corpus.hpp"
 #include "model/network.hpp"
@@ -38,8 +39,10 @@ void check_held_out(const data::SharedCorpus& corpus, const text::Tokenizer& tok
 /// Slots of a pack that suit the corpus: what a network for held_out_loss is made with where none exists yet.
 std::int64_t held_out_slots(const data::SharedCorpus& corpus, const config::TrainConfig& train);
 
-/// Every sample once. Collective over the corpus's group: ranks share the packs, and the sums, added sample by sample,
-/// are the same for any number of ranks. `network` has its weights and takes packs of `slots` slots.
-HeldOutLoss held_out_loss(model::Network& network, std::int64_t slots, data::SharedCorpus& corpus);
+/// Every sample once. Collective over the grid: data ranks share the packs, a tensor group works on each of its own
+/// together. The sums, added sample by sample, are the same for any number of data ranks. `network` has its weights and
+/// takes packs of `slots` slots; `corpus` is open on all ranks.
+HeldOutLoss held_out_loss(const comm::Grid& grid, model::Network& network, std::int64_t slots,
+                          data::SharedCorpus& corpus);
 
 }  // namespace hrm::infer

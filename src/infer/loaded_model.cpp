@@ -1,7 +1,5 @@
 #include "infer/loaded_model.hpp"
 
-#include <fmt/ranges.h>
-
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/parameter.hpp"
@@ -13,31 +11,16 @@
 namespace hrm::infer {
 namespace {
 
-void check_tensor(const io::CheckpointReader& reader, const std::string& tensor, const Parameter& row) {
-  const io::TensorInfo* info = reader.find(tensor);
-  if (info == nullptr) {
-    fail(ExitCode::bad_data, "{}: the tensor {} is missing, which the checkpoint's configuration asks for; use another",
-         reader.path().string(), tensor);
-  }
-  if (info->shape != row.shape) {
-    fail(ExitCode::bad_data,
-         "{}: {} has shape [{}], but the checkpoint's configuration makes it [{}]; use a checkpoint as `hrm train` "
-         "wrote it",
-         reader.path().string(), tensor, fmt::join(info->shape, ", "), fmt::join(row.shape, ", "));
-  }
-}
-
 void read_weights(const io::CheckpointReader& reader, LoadedModel& loaded) {
-  const ParameterTable table = model::parameter_table(loaded.config.model);
+  const ParameterTable table = model::parameter_table(loaded.config.model, loaded.place);
   loaded.flat = Buffer<float>(table.flat_size, MemoryPart::weights);
   for (const Parameter& row : table.rows) {
     const std::string tensor = (loaded.averaged && row.trainable ? "/ema/" : "/model/") + row.name;
-    check_tensor(reader, tensor, row);
     if (row.trainable) {
-      reader.read(tensor, 0, loaded.flat.span(row.offset, row.count()));
+      reader.read(tensor, row.slice, 0, loaded.flat.span(row.offset, row.count()));
     } else {
       loaded.zl_init.resize(static_cast<std::size_t>(row.count()));
-      reader.read(tensor, 0, loaded.zl_init);
+      reader.read(tensor, row.slice, 0, loaded.zl_init);
     }
   }
 }
@@ -76,7 +59,8 @@ WeightsKind weights_kind(const std::string& name) {
   return WeightsKind::ema_or_raw;
 }
 
-LoadedModel load_model(comm::Communicator& group, const std::filesystem::path& path, WeightsKind weights) {
+LoadedModel load_model(comm::Communicator& group, const std::filesystem::path& path, WeightsKind weights,
+                       TensorPlace place) {
   const io::CheckpointReader reader(group, path);
   const io::CheckpointMeta& meta = reader.meta();
   std::optional<LoadedModel> loaded;
@@ -84,6 +68,7 @@ LoadedModel load_model(comm::Communicator& group, const std::filesystem::path& p
     config::RunConfig config = config::from_text(meta.config_text, path.string() + ":/config");
     text::Tokenizer tokenizer = text::Tokenizer::parse(meta.tokenizer_json, path.string() + ":/tokenizer");
     config.model = config::complete_model(config.model, tokenizer.vocab_size());
+    config::check_tensor(config.model, place.size);
     const std::string precision =
         config::resolved_precision(config.train.precision, kernels::native_bf16(), meta.precision);
     loaded.emplace(LoadedModel{path,
@@ -91,6 +76,7 @@ LoadedModel load_model(comm::Communicator& group, const std::filesystem::path& p
                                config::precision_type(precision),
                                meta,
                                wants_average(reader, weights),
+                               place,
                                {},
                                {},
                                std::move(tokenizer)});

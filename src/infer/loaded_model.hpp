@@ -1,7 +1,7 @@
 #pragma once
 // The weights of a checkpoint with what is needed to use them.
 #include <filesystem>
-#include <span>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -10,17 +10,18 @@
 #include "comm/communicator.hpp"
 #include "config/run_config.hpp"
 #include "io/checkpoint.hpp"
+#include "model/decoder.hpp"
 #include "text/tokenizer.hpp"
 
 namespace hrm::infer {
 
-/// Weights that someone else owns: what generation and evaluation run on.
+/// A model whose weights someone else owns: what generation and benchmarks run on.
 struct Model {
   const config::ModelConfig& config;  ///< complete
   Precision precision;
-  std::span<const float> flat;     ///< layout of model::parameter_table(config)
-  std::span<const float> zl_init;  ///< (D), empty for a transformer
   const text::Tokenizer& tokenizer;
+  /// Puts this rank's weights into a decoder; all ranks call it together, so it may communicate.
+  std::function<void(model::Decoder&)> load;
 };
 
 /// ema_or_raw: the average where the checkpoint has one.
@@ -35,16 +36,22 @@ struct LoadedModel {
   Precision precision;       ///< of the run
   io::CheckpointMeta meta;
   bool averaged;       ///< EMA weights
-  Buffer<float> flat;  ///< layout of model::parameter_table(config.model)
+  TensorPlace place;   ///< whose slices are here
+  Buffer<float> flat;  ///< layout of model::parameter_table(config.model, place)
   std::vector<float> zl_init;
   text::Tokenizer tokenizer;
 
-  Model view() const { return {config.model, precision, flat.span(), zl_init, tokenizer}; }
+  /// Valid while this object stays where it is.
+  Model view() const {
+    return {config.model, precision, tokenizer,
+            [this](model::Decoder& decoder) { decoder.load(flat.span(), zl_init); }};
+  }
 };
 
-/// Reads and verifies a checkpoint on every rank; collective. Warns where the average is younger than its memory
-/// (fewer than 1 / (1 - train.ema) updates). InputError: 66 missing, 65 damaged, foreign, without the weights that are
-/// asked for, or with tensors that do not fit its own configuration.
-LoadedModel load_model(comm::Communicator& group, const std::filesystem::path& path, WeightsKind weights);
+/// Verifies a checkpoint and reads this rank's slices; collective over `group`. Warns where the average is younger than
+/// its memory (fewer than 1 / (1 - train.ema) updates). InputError: 66 missing, 65 damaged, foreign, without the
+/// weights that are asked for, or with tensors that do not fit its own configuration; 78 of config::check_tensor.
+LoadedModel load_model(comm::Communicator& group, const std::filesystem::path& path, WeightsKind weights,
+                       TensorPlace place = {});
 
 }  // namespace hrm::infer

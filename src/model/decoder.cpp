@@ -6,8 +6,8 @@
 #include "base/error.hpp"
 #include "base/round.hpp"
 #include "kernels/elementwise.hpp"
-#include "kernels/embedding.hpp"
 #include "model/decoder_cache.hpp"
+#include "model/embedding.hpp"
 #include "model/inject.hpp"
 #include "model/program.hpp"
 #include "model/stack.hpp"
@@ -30,19 +30,26 @@ std::int64_t prefill_rows(std::int64_t tokens) {
   return std::max(least_rows, to_bucket(tokens));
 }
 
+RowShare all_rows(std::int64_t rows) {
+  return {0, rows, rows};
+}
+
 template <class T>
 class DecoderOf final : public Decoder {
  public:
-  DecoderOf(const config::ModelConfig& config, const DecoderLimits& limits);
+  DecoderOf(const config::ModelConfig& config, const DecoderLimits& limits, comm::Communicator* group);
 
   const ParameterTable& table() const override { return weights_.table(); }
   void load(std::span<const float> flat, std::span<const float> zl_init) override;
+  void load_bucket(int bucket, std::span<const std::byte> values) override;
+  void load_constant(std::span<const float> zl_init) override;
   Matrix<const float> prefill(std::span<const Prompt> prompts) override;
   Matrix<const float> step(std::span<const NextToken> tokens) override;
   std::int64_t length(int lane) const override { return lengths_.at(static_cast<std::size_t>(lane)); }
 
  private:
   void prepare_products();
+  void forget() { std::fill(lengths_.begin(), lengths_.end(), 0); }
   /// Views of every buffer for a call of `rows` rows.
   void begin(std::int64_t rows);
   Matrix<T> value(Value v) {
@@ -64,6 +71,7 @@ class DecoderOf final : public Decoder {
   DecoderLimits limits_;
   std::int64_t step_rows_;
   std::int64_t most_rows_;
+  TensorParallel parallel_;  // every rank holds all rows: packs of a few rows are not worth sharing
   ModelWeights<T> weights_;
   Program program_;
   kernels::RopeTable rope_;
@@ -73,8 +81,10 @@ class DecoderOf final : public Decoder {
   Buffer<T> record_storage_;  // one layer's record
   Buffer<float> record_statistics_;
   LayerScratch<T> scratch_;
-  Buffer<T> states_;      // (step rows, D): last states of prompts
-  Buffer<float> logits_;  // (step rows, V)
+  Buffer<T> states_;            // (step rows, D): last states of prompts
+  Buffer<float> logits_;        // (step rows, V / group size)
+  Buffer<float> shard_space_;   // (group size, batch, V / group size); none in a group of one
+  Buffer<float> whole_logits_;  // (batch, V); none in a group of one
   std::int64_t rows_ = 0;
   StackSaved<T> record_;
   Sequences sequences_;
@@ -90,23 +100,27 @@ class DecoderOf final : public Decoder {
 };
 
 template <class T>
-DecoderOf<T>::DecoderOf(const config::ModelConfig& config, const DecoderLimits& limits)
+DecoderOf<T>::DecoderOf(const config::ModelConfig& config, const DecoderLimits& limits, comm::Communicator* group)
     : config_(config),
       limits_(limits),
       step_rows_(to_bucket(limits.max_batch)),
       most_rows_(std::max(step_rows_, prefill_rows(limits.prefill_slots))),
-      weights_(config, false),
+      parallel_{group, false},
+      weights_(config, parallel_.place(), false),
       program_(make_program(config, horizons(config).front(), false)),
       rope_(limits.max_context, config.head_dim(), config.rope_theta),
       cache_(static_cast<std::int64_t>(program_.steps.size()), config.stack_layers(), limits.max_batch,
-             limits.max_context, config.hidden_size),
+             limits.max_context, weights_.shape().attention_width()),
       values_(program_.value_slots * most_rows_ * config.hidden_size, MemoryPart::activations),
       residual_(most_rows_ * config.hidden_size, MemoryPart::activations),
-      record_storage_(LayerSaved<T>::elements(weights_.shape(), most_rows_), MemoryPart::activations),
-      record_statistics_(LayerSaved<T>::floats(weights_.shape(), most_rows_) + most_rows_, MemoryPart::activations),
-      scratch_(weights_.shape(), most_rows_, std::min(limits.prefill_slots, limits.max_context), false),
+      record_storage_(LayerSaved<T>::elements(weights_.shape(), all_rows(most_rows_)), MemoryPart::activations),
+      record_statistics_(LayerSaved<T>::floats(weights_.shape(), all_rows(most_rows_)) + most_rows_,
+                         MemoryPart::activations),
+      scratch_(weights_.shape(), parallel_, most_rows_, std::min(limits.prefill_slots, limits.max_context), false),
       states_(step_rows_ * config.hidden_size),
       logits_(step_rows_ * weights_.head().out()),
+      shard_space_(scratch_.group.alone() ? 0 : limits.max_batch * config.vocab_size),
+      whole_logits_(scratch_.group.alone() ? 0 : limits.max_batch * config.vocab_size),
       inputs_(static_cast<std::size_t>(most_rows_)),
       positions_(static_cast<std::size_t>(most_rows_)),
       lengths_(static_cast<std::size_t>(limits.max_batch)) {
@@ -119,15 +133,9 @@ DecoderOf<T>::DecoderOf(const config::ModelConfig& config, const DecoderLimits& 
 template <class T>
 void DecoderOf<T>::prepare_products() {
   const LayerShape& shape = weights_.shape();
-  const auto prepare = [&](std::int64_t rows) {
-    kernels::prepare_linear<T>(rows, 4 * shape.width, shape.width, false);
-    kernels::prepare_linear<T>(rows, shape.width, shape.width, false);
-    kernels::prepare_linear<T>(rows, 2 * shape.intermediate, shape.width, false);
-    kernels::prepare_linear<T>(rows, shape.width, shape.intermediate, false);
-  };
-  prepare(step_rows_);
+  prepare_layer_products<T>(shape, step_rows_, false);
   for (std::int64_t rows = least_rows; rows <= prefill_rows(limits_.prefill_slots); rows += row_bucket) {
-    prepare(rows);
+    prepare_layer_products<T>(shape, rows, false);
   }
   kernels::prepare_linear<T>(step_rows_, weights_.head().out(), weights_.head().in(), false);
 }
@@ -135,14 +143,27 @@ void DecoderOf<T>::prepare_products() {
 template <class T>
 void DecoderOf<T>::load(std::span<const float> flat, std::span<const float> zl_init) {
   weights_.load(stream_, flat, zl_init);
-  std::fill(lengths_.begin(), lengths_.end(), 0);
+  forget();
+}
+
+template <class T>
+void DecoderOf<T>::load_bucket(int bucket, std::span<const std::byte> values) {
+  weights_.load_bucket(stream_, bucket, values);
+  forget();
+}
+
+template <class T>
+void DecoderOf<T>::load_constant(std::span<const float> zl_init) {
+  weights_.load_constant(stream_, zl_init);
+  forget();
 }
 
 template <class T>
 void DecoderOf<T>::begin(std::int64_t rows) {
   rows_ = rows;
-  const std::int64_t floats = LayerSaved<T>::floats(weights_.shape(), rows);
-  record_.layers[0] = LayerSaved<T>::place(weights_.shape(), rows, record_storage_.data(), record_statistics_.data());
+  const std::int64_t floats = LayerSaved<T>::floats(weights_.shape(), all_rows(rows));
+  record_.layers[0] =
+      LayerSaved<T>::place(weights_.shape(), all_rows(rows), record_storage_.data(), record_statistics_.data());
   record_.rstd = record_statistics_.span(floats, rows);
   scratch_.gated.rows = rows;
   scratch_.hidden.rows = rows;
@@ -193,9 +214,8 @@ std::size_t DecoderOf<T>::place_prompts(std::span<const Prompt> prompts) {
 
 template <class T>
 void DecoderOf<T>::run(const std::function<void(int call, int layer)>& attend) {
-  kernels::embedding_forward<T>(stream_, weights_.embedding(),
-                                std::span<const std::int32_t>(inputs_).first(static_cast<std::size_t>(rows_)),
-                                weights_.embedding_scale(), value(value_x));
+  embed<T>(stream_, weights_, std::span<const std::int32_t>(inputs_).first(static_cast<std::size_t>(rows_)),
+           scratch_.group, value(value_x));
   const Matrix<T> residual(residual_.data(), rows_, config_.hidden_size);
   for (int call = 0; call < static_cast<int>(program_.steps.size()); ++call) {
     const Step& step = program_.steps[static_cast<std::size_t>(call)];
@@ -204,7 +224,7 @@ void DecoderOf<T>::run(const std::function<void(int call, int layer)>& attend) {
     const auto attend_layer = [&attend, call](int layer) -> AttentionCall<T> {
       return [&attend, call, layer](const LayerSaved<T>&) { attend(call, layer); };
     };
-    stack_forward<T>(stream_, weights_, step.stack, sequences_, attend_layer, residual, record_, scratch_,
+    stack_forward<T>(stream_, weights_, step.stack, sequences_, attend_layer, nullptr, residual, record_, scratch_,
                      value(value_of_step(call)));
   }
 }
@@ -240,7 +260,7 @@ void DecoderOf<T>::attend_cache(std::span<const NextToken> tokens, int call, int
   }
   const auto count = static_cast<std::int64_t>(tokens.size());
   kernels::attention_decode<T>(stream_, weights_.shape().heads, saved.q().slice(0, count), keys_, cached_values_,
-                               cached_lengths_, config_.hidden_size, saved.attention.slice(0, count));
+                               cached_lengths_, weights_.shape().attention_width(), saved.attention.slice(0, count));
 }
 
 template <class T>
@@ -284,19 +304,25 @@ Matrix<const float> DecoderOf<T>::step(std::span<const NextToken> tokens) {
 
 template <class T>
 Matrix<const float> DecoderOf<T>::logits(Matrix<const T> states, std::size_t count) {
-  const Matrix<float> all(logits_.data(), step_rows_, weights_.head().out());
-  kernels::linear_forward_f32<T>(stream_, states, weights_.head(), all);
-  return all.slice(0, static_cast<std::int64_t>(count));
+  const auto rows = static_cast<std::int64_t>(count);
+  const Matrix<float> own(logits_.data(), step_rows_, weights_.head().out());
+  kernels::linear_forward_f32<T>(stream_, states, weights_.head(), own);
+  if (scratch_.group.alone()) {
+    return own.slice(0, rows);
+  }
+  const Matrix<float> whole(whole_logits_.data(), rows, config_.vocab_size);
+  scratch_.group.gather_columns(stream_, own.slice(0, rows), shard_space_.span(), whole);
+  return whole;
 }
 
 }  // namespace
 
 std::unique_ptr<Decoder> Decoder::make(const config::ModelConfig& config, Precision precision,
-                                       const DecoderLimits& limits) {
+                                       const DecoderLimits& limits, const TensorParallel& parallel) {
   if (precision == Precision::bf16) {
-    return std::make_unique<DecoderOf<bf16>>(config, limits);
+    return std::make_unique<DecoderOf<bf16>>(config, limits, parallel.group);
   }
-  return std::make_unique<DecoderOf<float>>(config, limits);
+  return std::make_unique<DecoderOf<float>>(config, limits, parallel.group);
 }
 
 }  // namespace hrm::model

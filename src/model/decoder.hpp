@@ -10,6 +10,7 @@
 #include "base/matrix.hpp"
 #include "base/parameter.hpp"
 #include "config/run_config.hpp"
+#include "model/tensor_parallel.hpp"
 
 namespace hrm::model {
 
@@ -36,15 +37,18 @@ struct NextToken {
 /// what the other lanes hold.
 class Decoder {
  public:
-  /// `config` is complete (sizes positive). All memory is allocated and every matrix product prepared here.
+  /// `config` is complete (sizes positive). All memory is allocated and every matrix product prepared here. With
+  /// `parallel` every call is collective over the group, with the same arguments and the same whole logits everywhere.
   static std::unique_ptr<Decoder> make(const config::ModelConfig& config, Precision precision,
-                                       const DecoderLimits& limits);
+                                       const DecoderLimits& limits, const TensorParallel& parallel = {});
   virtual ~Decoder() = default;
 
   virtual const ParameterTable& table() const = 0;
-  /// Casts and reorders the masters (layout: table()); `flat` must stay alive and unchanged until the next load.
-  /// `zl_init` is empty for a transformer. Forgets all sequences.
+  /// Casts and reorders the masters (layout: table()). `zl_init` is empty for a transformer. Forgets all sequences.
   virtual void load(std::span<const float> flat, std::span<const float> zl_init) = 0;
+  /// As Network::load_bucket and load_constant; forget all sequences too.
+  virtual void load_bucket(int bucket, std::span<const std::byte> values) = 0;
+  virtual void load_constant(std::span<const float> zl_init) = 0;
 
   /// Logits (prompts, padded vocabulary) of the token that follows each prompt; row i belongs to prompts[i]. At most
   /// max_batch prompts, in distinct lanes. The view holds until the next call.

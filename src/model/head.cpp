@@ -26,8 +26,9 @@ std::int64_t chunk_rows_for(std::int64_t vocab, std::int64_t tokens) {
 }  // namespace
 
 template <class T>
-Head<T>::Head(const ModelWeights<T>& weights, std::int64_t tokens, bool backward)
-    : chunk_rows_(chunk_rows_for(weights.head().out(), tokens)),
+Head<T>::Head(const ModelWeights<T>& weights, const TensorPlace& place, std::int64_t tokens, bool backward)
+    : tokens_(tokens),
+      chunk_rows_(chunk_rows_for(weights.head().out(), tokens)),
       states_storage_(to_bucket(tokens) * weights.head().in()),
       d_states_storage_(backward ? to_bucket(tokens) * weights.head().in() : 0),
       d_logits_storage_(chunk_rows_ * weights.head().out()),
@@ -36,6 +37,7 @@ Head<T>::Head(const ModelWeights<T>& weights, std::int64_t tokens, bool backward
       d_states_(d_states_storage_.data(), to_bucket(tokens), weights.head().in()),
       d_logits_(d_logits_storage_.data(), chunk_rows_, weights.head().out()),
       logits_(logits_storage_.data(), chunk_rows_, weights.head().out()),
+      parts_(place.size > 1 ? place.size * chunk_rows_ : 0),
       labels_(to_bucket(tokens)),
       row_argmax_(to_bucket(tokens)),
       row_loss_(to_bucket(tokens)) {
@@ -45,24 +47,56 @@ Head<T>::Head(const ModelWeights<T>& weights, std::int64_t tokens, bool backward
 }
 
 template <class T>
-void Head<T>::gather(Stream stream, Matrix<const T> z, const Supervision& supervision) {
+std::int64_t Head<T>::bytes(std::int64_t vocab, std::int64_t width, const TensorPlace& place, std::int64_t tokens) {
+  const std::int64_t chunk = chunk_rows_for(vocab, tokens);
+  const auto element = static_cast<std::int64_t>(sizeof(T));
+  const auto part = static_cast<std::int64_t>(sizeof(kernels::EntropyPart));
+  return to_bucket(tokens) * (2 * width * element + 12) + chunk * vocab * (element + 4) +
+         (place.size > 1 ? place.size * chunk * part : 0);
+}
+
+template <class T>
+void Head<T>::gather(Stream stream, Matrix<const T> z, const Supervision& supervision, TensorGroup<T>& group) {
   rows_used_ = supervision.rows.size();
   const std::int64_t padded = to_bucket(static_cast<std::int64_t>(rows_used_));
-  kernels::gather_rows<T>(stream, z, supervision.rows, states_.slice(0, padded));
+  kernels::gather_rows<T>(stream, group.gather(z, tokens_), supervision.rows, states_.slice(0, padded));
   std::copy(supervision.labels.begin(), supervision.labels.end(), labels_.data());
   std::fill(labels_.data() + rows_used_, labels_.data() + padded, -1);
 }
 
+/// Losses and predictions of `rows` supervised rows from `first` on, whose logits lie in logits_; d_logits_ too when
+/// `backward`.
 template <class T>
-void Head<T>::chunk(Stream stream, const ModelWeights<T>& weights, std::int64_t first, const Supervision& supervision,
-                    double scale, bool backward, Matrix<float> d_weight) {
-  const std::int64_t left = to_bucket(static_cast<std::int64_t>(supervision.rows.size())) - first;
+void Head<T>::entropy(Stream stream, std::int64_t first, std::int64_t rows, std::int32_t first_token, float scale,
+                      bool backward, TensorGroup<T>& group) {
+  const Matrix<const float> logits = logits_.slice(0, rows);
+  const Matrix<T> d_logits = d_logits_.slice(0, rows);
+  const std::span<const std::int32_t> labels = labels_.span(first, rows);
+  const std::span<float> loss = row_loss_.span(first, rows);
+  const std::span<std::int32_t> argmax = row_argmax_.span(first, rows);
+  if (group.alone()) {
+    kernels::cross_entropy<T>(stream, logits, labels, scale, d_logits, loss, argmax);
+    return;
+  }
+  const TensorPlace& place = group.place();
+  const std::span<kernels::EntropyPart> parts = parts_.span(0, place.size * rows);
+  kernels::cross_entropy_parts(stream, logits, labels, first_token, parts_.span(place.rank * rows, rows));
+  group.gather_parts(parts);
+  kernels::cross_entropy_join(stream, parts, labels, loss, argmax);
+  if (backward) {
+    kernels::cross_entropy_gradient<T>(stream, logits, labels, first_token, parts, scale, d_logits);
+  }
+}
+
+template <class T>
+void Head<T>::chunk(Stream stream, const ModelWeights<T>& weights, std::int64_t first, double scale, bool backward,
+                    TensorGroup<T>& group, Matrix<float> d_weight) {
+  const std::int64_t left = to_bucket(static_cast<std::int64_t>(rows_used_)) - first;
   const std::int64_t rows = std::min(chunk_rows_, left);
   const Matrix<T> states = states_.slice(first, rows);
   const Matrix<T> d_logits = d_logits_.slice(0, rows);
   kernels::linear_forward_f32<T>(stream, states, weights.head(), logits_.slice(0, rows));
-  kernels::cross_entropy<T>(stream, logits_.slice(0, rows), labels_.span(first, rows), static_cast<float>(scale),
-                            d_logits, row_loss_.span(first, rows), row_argmax_.span(first, rows));
+  entropy(stream, first, rows, weights.first_token(), static_cast<float>(scale), backward, group);
   if (backward) {
     kernels::linear_backward_input<T>(stream, d_logits, weights.head(), d_states_.slice(first, rows));
     kernels::linear_backward_weight<T>(stream, d_logits, states, d_weight, true);
@@ -92,23 +126,27 @@ PackSums Head<T>::sums(const Supervision& supervision) const {
 
 template <class T>
 PackSums Head<T>::evaluate(Stream stream, const ModelWeights<T>& weights, Matrix<const T> z,
-                           const Supervision& supervision) {
-  gather(stream, z, supervision);
+                           const Supervision& supervision, TensorGroup<T>& group) {
+  gather(stream, z, supervision, group);
   for (std::int64_t first = 0; first < static_cast<std::int64_t>(rows_used_); first += chunk_rows_) {
-    chunk(stream, weights, first, supervision, 0, false, {});
+    chunk(stream, weights, first, 0, false, group, {});
   }
   return sums(supervision);
 }
 
 template <class T>
 PackSums Head<T>::forward_backward(Stream stream, const ModelWeights<T>& weights, Matrix<const T> z,
-                                   const Supervision& supervision, double divisor, Matrix<T> dz,
+                                   const Supervision& supervision, double divisor, TensorGroup<T>& group, Matrix<T> dz,
                                    Matrix<float> d_weight) {
-  gather(stream, z, supervision);
+  gather(stream, z, supervision, group);
   for (std::int64_t first = 0; first < static_cast<std::int64_t>(rows_used_); first += chunk_rows_) {
-    chunk(stream, weights, first, supervision, 1 / divisor, true, d_weight);
+    chunk(stream, weights, first, 1 / divisor, true, group, d_weight);
   }
-  kernels::scatter_rows<T>(stream, d_states_.slice(0, static_cast<std::int64_t>(rows_used_)), supervision.rows, dz);
+  const Matrix<T> whole = group.alone() ? dz : group.partial(tokens_);
+  kernels::scatter_rows<T>(stream, d_states_.slice(0, static_cast<std::int64_t>(rows_used_)), supervision.rows, whole);
+  if (!group.alone()) {
+    group.reduce(stream, tokens_, dz, false);
+  }
   return sums(supervision);
 }
 

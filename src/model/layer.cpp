@@ -1,5 +1,7 @@
 #include "model/layer.hpp"
 
+#include <algorithm>
+
 #include "kernels/elementwise.hpp"
 #include "kernels/head_gate.hpp"
 #include "kernels/rmsnorm.hpp"
@@ -23,48 +25,74 @@ void rotate(Stream stream, const Sequences& sequences, const LayerSaved<T>& save
   }
 }
 
+/// y (own, D) += x wᵀ, where each rank has its own columns of x (tokens, in) and of w.
+template <class T>
+void add_row_parallel(Stream stream, In<T> x, const kernels::LinearWeights<T>& w, Matrix<T> y, TensorGroup<T>& group) {
+  if (group.alone()) {
+    linear_forward<T>(stream, x, w, y, true);
+    return;
+  }
+  linear_forward<T>(stream, x, w, group.partial(x.rows));
+  group.reduce(stream, x.rows, y, true);
+}
+
+/// dx (own, D) (+)= dy w, where each rank has its own columns of dy (tokens, out) and rows of w.
+template <class T>
+void input_gradient(Stream stream, In<T> dy, const kernels::LinearWeights<T>& w, Matrix<T> dx, bool accumulate,
+                    TensorGroup<T>& group) {
+  if (group.alone()) {
+    linear_backward_input<T>(stream, dy, w, dx, accumulate);
+    return;
+  }
+  linear_backward_input<T>(stream, dy, w, group.partial(dy.rows));
+  group.reduce(stream, dy.rows, dx, accumulate);
+}
+
 /// x += A(attention_input).
 template <class T>
 void attention_forward(Stream stream, const LayerWeights<T>& weights, const Sequences& sequences,
                        const AttentionCall<T>& attend, Matrix<T> x, const LayerSaved<T>& saved,
                        LayerScratch<T>& scratch) {
-  linear_forward<T>(stream, saved.attention_input, weights.gqkv, saved.gqkv);
+  linear_forward<T>(stream, scratch.group.gather(saved.attention_input, saved.tokens()), weights.gqkv, saved.gqkv);
   rotate(stream, sequences, saved);
   attend(saved);
   kernels::head_gate_forward<T>(stream, saved.gate(), saved.attention, scratch.gated);
-  linear_forward<T>(stream, scratch.gated, weights.o, x, true);
+  add_row_parallel<T>(stream, scratch.gated, weights.o, x, scratch.group);
 }
 
 /// x += M(mlp_input).
 template <class T>
 void mlp_forward(Stream stream, const LayerWeights<T>& weights, Matrix<T> x, const LayerSaved<T>& saved,
                  LayerScratch<T>& scratch) {
-  linear_forward<T>(stream, saved.mlp_input, weights.gate_up, saved.gate_up);
+  linear_forward<T>(stream, scratch.group.gather(saved.mlp_input, saved.tokens()), weights.gate_up, saved.gate_up);
   kernels::swiglu_forward<T>(stream, saved.gate_up, scratch.hidden);
-  linear_forward<T>(stream, scratch.hidden, weights.down, x, true);
+  add_row_parallel<T>(stream, scratch.hidden, weights.down, x, scratch.group);
 }
 
-/// From d = dM (tokens, D): d_gate_up, and the weight gradients of both matrices.
+/// From dM (own, D): d_gate_up, and the weight gradients of both matrices.
 template <class T>
-void mlp_backward(Stream stream, const LayerWeights<T>& weights, const LayerSaved<T>& saved, In<T> d,
+void mlp_backward(Stream stream, const LayerWeights<T>& weights, const LayerSaved<T>& saved, In<T> d_own,
                   const LayerGradients& gradients, LayerScratch<T>& scratch) {
+  const In<T> d = scratch.group.gather(d_own, saved.tokens());
   linear_backward_input<T>(stream, d, weights.down, scratch.hidden);
   kernels::swiglu_backward<T>(stream, saved.gate_up, scratch.hidden, scratch.d_gate_up, scratch.hidden);
   linear_backward_weight<T>(stream, d, scratch.hidden, gradients.down, true);
-  linear_backward_weight<T>(stream, scratch.d_gate_up, saved.mlp_input, gradients.gate_up, true);
+  const In<T> input = scratch.group.gather(saved.mlp_input, saved.tokens());
+  linear_backward_weight<T>(stream, scratch.d_gate_up, input, gradients.gate_up, true);
 }
 
-/// From d = dA (tokens, D): d_gqkv, and the weight gradients of both matrices. Uses d_input as scratch.
+/// From dA (own, D): d_gqkv, and the weight gradients of both matrices. Uses d_attention as scratch.
 template <class T>
 void attention_backward(Stream stream, const LayerShape& shape, const LayerWeights<T>& weights,
-                        const Sequences& sequences, const LayerSaved<T>& saved, In<T> d,
+                        const Sequences& sequences, const LayerSaved<T>& saved, In<T> d_own,
                         const LayerGradients& gradients, LayerScratch<T>& scratch) {
-  const std::int64_t width = shape.width;
+  const std::int64_t width = shape.attention_width();
   const Matrix<T> d_gate = scratch.d_gqkv.columns(0, width);
   const Matrix<T> d_q = scratch.d_gqkv.columns(width, width);
   const Matrix<T> d_k = scratch.d_gqkv.columns(2 * width, width);
   const Matrix<T> d_v = scratch.d_gqkv.columns(3 * width, width);
-  const Matrix<T> d_attention = scratch.d_input;
+  const Matrix<T> d_attention = scratch.d_attention;
+  const In<T> d = scratch.group.gather(d_own, saved.tokens());
   linear_backward_input<T>(stream, d, weights.o, d_attention);
   kernels::head_gate_backward<T>(stream, saved.gate(), saved.attention, d_attention, d_gate, d_attention,
                                  scratch.gated);
@@ -75,7 +103,13 @@ void attention_backward(Stream stream, const LayerShape& shape, const LayerWeigh
     kernels::rope_backward<T>(stream, *sequences.rope, sequences.position_ids, d_q);
     kernels::rope_backward<T>(stream, *sequences.rope, sequences.position_ids, d_k);
   }
-  linear_backward_weight<T>(stream, scratch.d_gqkv, saved.attention_input, gradients.gqkv, true);
+  const In<T> input = scratch.group.gather(saved.attention_input, saved.tokens());
+  linear_backward_weight<T>(stream, scratch.d_gqkv, input, gradients.gqkv, true);
+}
+
+/// Of the memory that d_input and d_attention share.
+std::int64_t input_elements(const LayerShape& shape, const RowShare& rows) {
+  return std::max(rows.own * shape.width, rows.all * shape.attention_width());
 }
 
 /// Carves matrices out of one allocation.
@@ -100,57 +134,80 @@ class Carver {
 
 }  // namespace
 
-LayerShape LayerShape::of(const config::ModelConfig& config) {
-  return {config.hidden_size,       config.num_heads,
-          config.intermediate_size, static_cast<float>(config.norm_eps),
-          config.norm == "post",    config.position == "rope"};
+LayerShape LayerShape::of(const config::ModelConfig& config, TensorPlace place) {
+  return {.width = config.hidden_size,
+          .heads = config.num_heads / place.size,
+          .head_dim = config.head_dim(),
+          .intermediate = config.intermediate_size / place.size,
+          .norm_eps = static_cast<float>(config.norm_eps),
+          .post_norm = config.norm == "post",
+          .rope = config.position == "rope"};
 }
 
 template <class T>
 LayerWeights<T>::LayerWeights(const LayerShape& shape, bool backward)
-    : gqkv(4 * shape.width, shape.width, backward),
-      o(shape.width, shape.width, backward),
+    : gqkv(4 * shape.attention_width(), shape.width, backward),
+      o(shape.width, shape.attention_width(), backward),
       gate_up(2 * shape.intermediate, shape.width, backward),
       down(shape.width, shape.intermediate, backward) {}
 
 template <class T>
-std::int64_t LayerSaved<T>::elements(const LayerShape& shape, std::int64_t tokens) {
-  return tokens * (7 * shape.width + 2 * shape.intermediate);
+void prepare_layer_products(const LayerShape& shape, std::int64_t tokens, bool backward) {
+  kernels::prepare_linear<T>(tokens, 4 * shape.attention_width(), shape.width, backward);
+  kernels::prepare_linear<T>(tokens, shape.width, shape.attention_width(), backward);
+  kernels::prepare_linear<T>(tokens, 2 * shape.intermediate, shape.width, backward);
+  kernels::prepare_linear<T>(tokens, shape.width, shape.intermediate, backward);
 }
 
 template <class T>
-std::int64_t LayerSaved<T>::floats(const LayerShape& shape, std::int64_t tokens) {
-  return tokens * (shape.heads + 2);
+std::int64_t LayerSaved<T>::elements(const LayerShape& shape, const RowShare& rows) {
+  return rows.own * 2 * shape.width + rows.all * (5 * shape.attention_width() + 2 * shape.intermediate);
 }
 
 template <class T>
-LayerSaved<T> LayerSaved<T>::place(const LayerShape& shape, std::int64_t tokens, T* storage, float* statistics) {
+std::int64_t LayerSaved<T>::floats(const LayerShape& shape, const RowShare& rows) {
+  return rows.own * 2 + rows.all * shape.heads;
+}
+
+template <class T>
+LayerSaved<T> LayerSaved<T>::place(const LayerShape& shape, const RowShare& rows, T* storage, float* statistics) {
   Carver<T> values(storage);
   Carver<float> floats_left(statistics);
   LayerSaved saved;
-  saved.attention_input = values.matrix(tokens, shape.width);
-  saved.gqkv = values.matrix(tokens, 4 * shape.width);
-  saved.attention = values.matrix(tokens, shape.width);
-  saved.mlp_input = values.matrix(tokens, shape.width);
-  saved.gate_up = values.matrix(tokens, 2 * shape.intermediate);
-  saved.lse = floats_left.span(shape.heads * tokens);
-  saved.rstd1 = floats_left.span(tokens);
-  saved.rstd2 = floats_left.span(tokens);
+  saved.attention_input = values.matrix(rows.own, shape.width);
+  saved.gqkv = values.matrix(rows.all, 4 * shape.attention_width());
+  saved.attention = values.matrix(rows.all, shape.attention_width());
+  saved.mlp_input = values.matrix(rows.own, shape.width);
+  saved.gate_up = values.matrix(rows.all, 2 * shape.intermediate);
+  saved.lse = floats_left.span(shape.heads * rows.all);
+  saved.rstd1 = floats_left.span(rows.own);
+  saved.rstd2 = floats_left.span(rows.own);
   return saved;
 }
 
 template <class T>
-LayerScratch<T>::LayerScratch(const LayerShape& shape, std::int64_t tokens, std::int64_t longest, bool backward)
-    : storage(tokens * (shape.width + shape.intermediate + (backward ? 5 * shape.width + 2 * shape.intermediate : 0)),
-              MemoryPart::workspace),
-      attention(longest, shape.width / shape.heads) {
+std::int64_t LayerScratch<T>::elements(const LayerShape& shape, const RowShare& rows, bool backward) {
+  const std::int64_t width = shape.attention_width();
+  const std::int64_t forward = rows.all * (width + shape.intermediate);
+  return !backward ? forward : forward + rows.all * (4 * width + 2 * shape.intermediate) + input_elements(shape, rows);
+}
+
+template <class T>
+LayerScratch<T>::LayerScratch(const LayerShape& shape, const TensorParallel& parallel, std::int64_t tokens,
+                              std::int64_t longest, bool backward)
+    : group(parallel, tokens, shape.width), attention(longest, shape.head_dim) {
+  const RowShare rows = group.share(tokens);
+  const std::int64_t width = shape.attention_width();
+  storage = Buffer<T>(elements(shape, rows, backward), MemoryPart::workspace);
   Carver<T> values(storage.data());
-  gated = values.matrix(tokens, shape.width);
+  gated = values.matrix(tokens, width);
   hidden = values.matrix(tokens, shape.intermediate);
   if (backward) {
-    d_gqkv = values.matrix(tokens, 4 * shape.width);
+    d_gqkv = values.matrix(tokens, 4 * width);
     d_gate_up = values.matrix(tokens, 2 * shape.intermediate);
-    d_input = values.matrix(tokens, shape.width);
+    T* shared = values.span(input_elements(shape, rows)).data();
+    d_input = {shared, rows.own, shape.width};
+    d_attention = {shared, tokens, width};
   }
 }
 
@@ -175,33 +232,36 @@ void layer_forward(Stream stream, const LayerShape& shape, const LayerWeights<T>
 template <class T>
 void layer_backward(Stream stream, const LayerShape& shape, const LayerWeights<T>& weights, const Sequences& sequences,
                     const LayerSaved<T>& saved, Matrix<const T> output, Matrix<T> d, const LayerGradients& gradients,
-                    LayerScratch<T>& scratch) {
+                    const std::function<void()>& between, LayerScratch<T>& scratch) {
   if (shape.post_norm) {
     kernels::rmsnorm_backward<T>(stream, output, saved.rstd2, d, d, false);
     mlp_backward<T>(stream, weights, saved, d, gradients, scratch);
-    linear_backward_input<T>(stream, scratch.d_gate_up, weights.gate_up, d, true);
+    input_gradient<T>(stream, scratch.d_gate_up, weights.gate_up, d, true, scratch.group);
+    between();
     kernels::rmsnorm_backward<T>(stream, saved.mlp_input, saved.rstd1, d, d, false);
     attention_backward<T>(stream, shape, weights, sequences, saved, d, gradients, scratch);
-    linear_backward_input<T>(stream, scratch.d_gqkv, weights.gqkv, d, true);
+    input_gradient<T>(stream, scratch.d_gqkv, weights.gqkv, d, true, scratch.group);
     return;
   }
   mlp_backward<T>(stream, weights, saved, d, gradients, scratch);
-  linear_backward_input<T>(stream, scratch.d_gate_up, weights.gate_up, scratch.d_input);
+  input_gradient<T>(stream, scratch.d_gate_up, weights.gate_up, scratch.d_input, false, scratch.group);
   kernels::rmsnorm_backward<T>(stream, saved.mlp_input, saved.rstd2, scratch.d_input, d, true);
+  between();
   attention_backward<T>(stream, shape, weights, sequences, saved, d, gradients, scratch);
-  linear_backward_input<T>(stream, scratch.d_gqkv, weights.gqkv, scratch.d_input);
+  input_gradient<T>(stream, scratch.d_gqkv, weights.gqkv, scratch.d_input, false, scratch.group);
   kernels::rmsnorm_backward<T>(stream, saved.attention_input, saved.rstd1, scratch.d_input, d, true);
 }
 
 #define HRM_INSTANTIATE(T)                                                                                    \
   template struct LayerWeights<T>;                                                                            \
+  template void prepare_layer_products<T>(const LayerShape&, std::int64_t, bool);                             \
   template struct LayerSaved<T>;                                                                              \
   template struct LayerScratch<T>;                                                                            \
   template void layer_forward<T>(Stream, const LayerShape&, const LayerWeights<T>&, const Sequences&,         \
                                  const AttentionCall<T>&, Matrix<T>, const LayerSaved<T>&, LayerScratch<T>&); \
   template void layer_backward<T>(Stream, const LayerShape&, const LayerWeights<T>&, const Sequences&,        \
                                   const LayerSaved<T>&, Matrix<const T>, Matrix<T>, const LayerGradients&,    \
-                                  LayerScratch<T>&);
+                                  const std::function<void()>&, LayerScratch<T>&);
 HRM_INSTANTIATE(float)
 HRM_INSTANTIATE(bf16)
 #undef HRM_INSTANTIATE

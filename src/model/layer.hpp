@@ -11,31 +11,39 @@
 #include "kernels/attention.hpp"
 #include "kernels/matmul.hpp"
 #include "kernels/rope.hpp"
+#include "model/tensor_group.hpp"
 
 namespace hrm::model {
 
-/// Sizes that every layer shares.
+/// Sizes that every layer shares: heads and intermediate columns are those of this rank of the tensor-parallel group.
 struct LayerShape {
   std::int64_t width;         ///< D
-  std::int64_t heads;         ///< Hn
-  std::int64_t intermediate;  ///< F
+  std::int64_t heads;         ///< Hn / group size
+  std::int64_t head_dim;      ///< d
+  std::int64_t intermediate;  ///< F / group size
   float norm_eps;
   bool post_norm;
   bool rope;
 
-  static LayerShape of(const config::ModelConfig& config);
+  /// A: heads * d, the columns of q, k and v; D in a group of one.
+  std::int64_t attention_width() const { return heads * head_dim; }
+  static LayerShape of(const config::ModelConfig& config, TensorPlace place);
 };
 
 /// Compute copies of one layer's matrices.
 template <class T>
 struct LayerWeights {
-  kernels::LinearWeights<T> gqkv;     // (4D, D)
-  kernels::LinearWeights<T> o;        // (D, D)
+  kernels::LinearWeights<T> gqkv;     // (4A, D)
+  kernels::LinearWeights<T> o;        // (D, A)
   kernels::LinearWeights<T> gate_up;  // (2F, D)
   kernels::LinearWeights<T> down;     // (D, F)
 
   LayerWeights(const LayerShape& shape, bool backward);
 };
+
+/// Makes every matrix product of a layer for `tokens` rows, so that none is made in a step.
+template <class T>
+void prepare_layer_products(const LayerShape& shape, std::int64_t tokens, bool backward);
 
 /// Float32 gradient sums of one layer's matrices; the backward pass adds to them.
 struct LayerGradients {
@@ -46,41 +54,47 @@ struct LayerGradients {
 };
 
 /// What the backward pass of one layer call needs. The norm's input is not kept: its backward needs output and rstd
-/// only.
+/// only. Own rows are this rank's share of all tokens; the inputs of gqkv and gate_up are gathered again where needed.
 template <class T>
 struct LayerSaved {
-  Matrix<T> attention_input;  // (tokens, D): input of gqkv
-  Matrix<T> gqkv;             // (tokens, 4D): gate | q | k | v, q and k rotated
-  Matrix<T> attention;        // (tokens, D): before the gate
-  Matrix<T> mlp_input;        // (tokens, D): input of gate_up
+  Matrix<T> attention_input;  // (own, D): input of gqkv
+  Matrix<T> gqkv;             // (tokens, 4A): gate | q | k | v, q and k rotated
+  Matrix<T> attention;        // (tokens, A): before the gate
+  Matrix<T> mlp_input;        // (own, D): input of gate_up
   Matrix<T> gate_up;          // (tokens, 2F)
   std::span<float> lse;       // (heads, tokens)
-  std::span<float> rstd1;     // (tokens): pre: norm before attention; post: norm after attention
-  std::span<float> rstd2;     // (tokens): pre: norm before the MLP; post: norm after the MLP
+  std::span<float> rstd1;     // (own): pre: norm before attention; post: norm after attention
+  std::span<float> rstd2;     // (own): pre: norm before the MLP; post: norm after the MLP
 
   Matrix<T> gate() const { return gqkv.columns(0, width()); }
   Matrix<T> q() const { return gqkv.columns(width(), width()); }
   Matrix<T> k() const { return gqkv.columns(2 * width(), width()); }
   Matrix<T> v() const { return gqkv.columns(3 * width(), width()); }
-  std::int64_t width() const { return attention_input.cols; }
+  std::int64_t width() const { return attention.cols; }
+  std::int64_t tokens() const { return gqkv.rows; }
 
-  /// Elements of T and of float that one record of `tokens` rows takes.
-  static std::int64_t elements(const LayerShape& shape, std::int64_t tokens);
-  static std::int64_t floats(const LayerShape& shape, std::int64_t tokens);
+  /// Elements of T and of float that one record takes.
+  static std::int64_t elements(const LayerShape& shape, const RowShare& rows);
+  static std::int64_t floats(const LayerShape& shape, const RowShare& rows);
   /// Lays the record out in `storage` and `statistics`.
-  static LayerSaved place(const LayerShape& shape, std::int64_t tokens, T* storage, float* statistics);
+  static LayerSaved place(const LayerShape& shape, const RowShare& rows, T* storage, float* statistics);
 };
 
-/// Scratch of the layer that runs, shared by all layers; allocated once.
+/// Scratch and group of the layer that runs, shared by all layers; allocated once.
 template <class T>
 struct LayerScratch {
-  LayerScratch(const LayerShape& shape, std::int64_t tokens, std::int64_t longest, bool backward);
+  LayerScratch(const LayerShape& shape, const TensorParallel& parallel, std::int64_t tokens, std::int64_t longest,
+               bool backward);
+  /// Elements of T of `storage`.
+  static std::int64_t elements(const LayerShape& shape, const RowShare& rows, bool backward);
+  TensorGroup<T> group;
   Buffer<T> storage;
-  Matrix<T> gated;      // (tokens, D): gated attention; gradients of it
-  Matrix<T> hidden;     // (tokens, F): silu(g) p; gradient of it
-  Matrix<T> d_gqkv;     // (tokens, 4D), backward only
-  Matrix<T> d_gate_up;  // (tokens, 2F), backward only
-  Matrix<T> d_input;    // (tokens, D), backward only
+  Matrix<T> gated;        // (tokens, A): gated attention; gradients of it
+  Matrix<T> hidden;       // (tokens, F): silu(g) p; gradient of it
+  Matrix<T> d_gqkv;       // (tokens, 4A), backward only
+  Matrix<T> d_gate_up;    // (tokens, 2F), backward only
+  Matrix<T> d_input;      // (own, D), backward only
+  Matrix<T> d_attention;  // (tokens, A), backward only; the same memory as d_input
   kernels::AttentionWorkspace attention;
 };
 
@@ -96,16 +110,16 @@ struct Sequences {
 template <class T>
 using AttentionCall = std::function<void(const LayerSaved<T>& saved)>;
 
-/// x (tokens, D) in place; fills `saved`.
+/// x (own, D) in place; fills `saved`.
 template <class T>
 void layer_forward(Stream stream, const LayerShape& shape, const LayerWeights<T>& weights, const Sequences& sequences,
                    const AttentionCall<T>& attend, Matrix<T> x, const LayerSaved<T>& saved, LayerScratch<T>& scratch);
 
-/// d (tokens, D) in place: gradient with respect to the layer's output becomes that of its input; adds to `gradients`.
-/// `output` is the layer's output, needed by post norm only.
+/// d (own, D) in place: gradient with respect to the layer's output becomes that of its input; adds to `gradients`.
+/// `output` (own, D) is the layer's output, needed by post norm only. `between` is called between MLP and attention.
 template <class T>
 void layer_backward(Stream stream, const LayerShape& shape, const LayerWeights<T>& weights, const Sequences& sequences,
                     const LayerSaved<T>& saved, Matrix<const T> output, Matrix<T> d, const LayerGradients& gradients,
-                    LayerScratch<T>& scratch);
+                    const std::function<void()>& between, LayerScratch<T>& scratch);
 
 }  // namespace hrm::model

@@ -6,7 +6,7 @@
 #include "base/error.hpp"
 #include "base/timer.hpp"
 #include "kernels/elementwise.hpp"
-#include "kernels/embedding.hpp"
+#include "model/embedding.hpp"
 #include "model/inject.hpp"
 #include "model/program.hpp"
 #include "model/stack.hpp"
@@ -17,13 +17,20 @@ namespace {
 template <class T>
 class NetworkOf final : public Network {
  public:
-  NetworkOf(const config::ModelConfig& config, std::int64_t slots, Purpose purpose, bool recompute);
+  NetworkOf(const config::ModelConfig& config, std::int64_t slots, Purpose purpose, bool recompute,
+            const TensorParallel& parallel);
 
   const ParameterTable& table() const override { return weights_.table(); }
   bool has_gradient(int row, Horizon horizon) const override;
   void load(std::span<const float> flat, std::span<const float> zl_init) override {
     weights_.load(stream_, flat, zl_init);
   }
+  void load_bucket(int bucket, std::span<const std::byte> values) override {
+    weights_.load_bucket(stream_, bucket, values);
+  }
+  void load_constant(std::span<const float> zl_init) override { weights_.load_constant(stream_, zl_init); }
+  std::vector<int> bucket_order() const override;
+  void set_feed(WeightFeed* feed) override { feed_ = feed; }
   PackSums forward_backward(const PackView& pack, Horizon horizon, double divisor, GradientSink& sink) override;
   PackSums evaluate(const PackView& pack) override;
   std::span<const float> row_losses() const override { return head_.row_losses(); }
@@ -34,21 +41,28 @@ class NetworkOf final : public Network {
   using Record = StackSaved<T>;
 
   Record make_record(std::int64_t layers);
-  void prepare_products();
   const Program& program(Horizon horizon) const;
   Sequences sequences(const PackView& pack) const;
+  void need(int bucket) {
+    if (feed_ != nullptr) {
+      feed_->need(bucket);
+    }
+  }
+  TensorGroup<T>& group() { return scratch_.group; }
   Matrix<T> slot_matrix(Buffer<T>& pool, int slot) {
-    return {pool.data() + slot * slots_ * config_.hidden_size, slots_, config_.hidden_size};
+    return {pool.data() + slot * rows_.own * config_.hidden_size, rows_.own, config_.hidden_size};
   }
   Matrix<T> value(const Program& program, Value v) {
     return slot_matrix(values_, program.value_slot[static_cast<std::size_t>(v)]);
   }
   void run_stack(const Program& program, int k, const Sequences& sequences, const Record& record, Matrix<T> output);
+  void embed_tokens(const Program& program, const PackView& pack);
   void forward(const Program& program, const PackView& pack);
   void backward(const Program& program, const PackView& pack, GradientSink& sink);
   void backward_step(const Program& program, const BackwardStep& plan, const Sequences& sequences, Matrix<T> d,
                      GradientSink& sink);
-  void embedding_backward(const PackView& pack, Matrix<const T> dx, GradientSink& sink);
+  std::vector<float> whole(Matrix<const T> state);
+  std::vector<float> whole_logits(Matrix<const T> z);
   LayerGradients layer_gradients(const LayerRows& rows, GradientSink& sink) const;
   Matrix<float> gradient(int row, GradientSink& sink) const;
 
@@ -57,16 +71,18 @@ class NetworkOf final : public Network {
   std::int64_t slots_;
   bool recompute_;
   ModelWeights<T> weights_;
+  WeightFeed* feed_ = nullptr;
   std::map<std::int64_t, Program> programs_;  // by horizon steps
+  LayerScratch<T> scratch_;
+  RowShare rows_;  // of a pack's slots
   std::unique_ptr<kernels::RopeTable> rope_;
-  Buffer<T> values_;           // (value slots, slots, D)
-  Buffer<T> value_gradients_;  // (gradient slots, slots, D)
-  Buffer<T> residual_;         // (slots, D): the running stack's residual stream
+  Buffer<T> values_;           // (value slots, own, D)
+  Buffer<T> value_gradients_;  // (gradient slots, own, D)
+  Buffer<T> residual_;         // (own, D): the running stack's residual stream
   std::vector<Buffer<T>> record_storage_;
   std::vector<Buffer<float>> record_statistics_;
   std::vector<Record> records_;  // of differentiated steps; with recomputation one, made again in the backward pass
   Record scratch_record_;        // one layer, for steps without gradient
-  LayerScratch<T> scratch_;
   Head<T> head_;
   kernels::EmbeddingOrder order_;
   double forward_seconds_ = 0;
@@ -89,16 +105,18 @@ std::map<std::int64_t, Program> make_programs(const config::ModelConfig& config,
 }
 
 template <class T>
-NetworkOf<T>::NetworkOf(const config::ModelConfig& config, std::int64_t slots, Purpose purpose, bool recompute)
+NetworkOf<T>::NetworkOf(const config::ModelConfig& config, std::int64_t slots, Purpose purpose, bool recompute,
+                        const TensorParallel& parallel)
     : config_(config),
       slots_(slots),
       recompute_(recompute),
-      weights_(config, purpose == Purpose::training),
+      weights_(config, parallel.place(), purpose == Purpose::training),
       programs_(make_programs(config, recompute)),
-      residual_(slots * config.hidden_size, MemoryPart::activations),
-      scratch_(weights_.shape(), slots, std::min(slots, config.max_seq_len), purpose == Purpose::training),
-      head_(weights_, slots, purpose == Purpose::training) {
-  const std::int64_t state = slots * config.hidden_size;
+      scratch_(weights_.shape(), parallel, slots, std::min(slots, config.max_seq_len), purpose == Purpose::training),
+      rows_(group().share(slots)),
+      residual_(rows_.own * config.hidden_size, MemoryPart::activations),
+      head_(weights_, parallel.place(), slots, purpose == Purpose::training) {
+  const std::int64_t state = rows_.own * config.hidden_size;
   values_ = Buffer<T>(most(programs_, &Program::value_slots) * state, MemoryPart::activations);
   scratch_record_ = make_record(1);
   if (purpose == Purpose::training) {
@@ -115,34 +133,24 @@ NetworkOf<T>::NetworkOf(const config::ModelConfig& config, std::int64_t slots, P
   order_.positions.reserve(static_cast<std::size_t>(slots));
   order_.starts.reserve(static_cast<std::size_t>(slots) + 1);
   order_.ids.reserve(static_cast<std::size_t>(slots));
-  prepare_products();
+  prepare_layer_products<T>(weights_.shape(), slots_, purpose == Purpose::training);
 }
 
 template <class T>
 StackSaved<T> NetworkOf<T>::make_record(std::int64_t layers) {
   const LayerShape& shape = weights_.shape();
-  const std::int64_t elements = LayerSaved<T>::elements(shape, slots_);
-  const std::int64_t floats = LayerSaved<T>::floats(shape, slots_);
+  const std::int64_t elements = LayerSaved<T>::elements(shape, rows_);
+  const std::int64_t floats = LayerSaved<T>::floats(shape, rows_);
   record_storage_.emplace_back(layers * elements, MemoryPart::activations);
-  record_statistics_.emplace_back(layers * floats + slots_, MemoryPart::activations);
+  record_statistics_.emplace_back(layers * floats + rows_.own, MemoryPart::activations);
   Record record;
   float* statistics = record_statistics_.back().data();
   for (std::int64_t i = 0; i < layers; ++i) {
     record.layers.push_back(
-        LayerSaved<T>::place(shape, slots_, record_storage_.back().data() + i * elements, statistics + i * floats));
+        LayerSaved<T>::place(shape, rows_, record_storage_.back().data() + i * elements, statistics + i * floats));
   }
-  record.rstd = {statistics + layers * floats, static_cast<std::size_t>(slots_)};
+  record.rstd = {statistics + layers * floats, static_cast<std::size_t>(rows_.own)};
   return record;
-}
-
-template <class T>
-void NetworkOf<T>::prepare_products() {
-  const LayerShape& shape = weights_.shape();
-  const bool training = !records_.empty();
-  kernels::prepare_linear<T>(slots_, 4 * shape.width, shape.width, training);
-  kernels::prepare_linear<T>(slots_, shape.width, shape.width, training);
-  kernels::prepare_linear<T>(slots_, 2 * shape.intermediate, shape.width, training);
-  kernels::prepare_linear<T>(slots_, shape.width, shape.intermediate, training);
 }
 
 template <class T>
@@ -171,6 +179,23 @@ bool NetworkOf<T>::has_gradient(int row, Horizon horizon) const {
 }
 
 template <class T>
+std::vector<int> NetworkOf<T>::bucket_order() const {
+  std::vector<int> order{weights_.embedding_bucket()};
+  const auto append = [&](int bucket) {
+    if (std::find(order.begin(), order.end(), bucket) == order.end()) {
+      order.push_back(bucket);
+    }
+  };
+  for (const Step& step : programs_.begin()->second.steps) {
+    for (const LayerRows& rows : weights_.stack_rows(step.stack)) {
+      append(rows.bucket);
+    }
+  }
+  append(weights_.head_bucket());
+  return order;
+}
+
+template <class T>
 Sequences NetworkOf<T>::sequences(const PackView& pack) const {
   const auto mask = config_.attention == "causal" ? kernels::MaskType::causal : kernels::MaskType::prefixlm;
   return {{pack.cu_seqlens, pack.prefix_lens, mask}, pack.position_ids, rope_.get()};
@@ -187,15 +212,20 @@ void NetworkOf<T>::run_stack(const Program& program, int k, const Sequences& seq
                                   saved.attention, saved.lse, scratch_.attention);
   };
   stack_forward<T>(
-      stream_, weights_, step.stack, sequences, [&](int) { return attend; }, slot_matrix(residual_, 0), record,
+      stream_, weights_, step.stack, sequences, [&](int) { return attend; }, feed_, slot_matrix(residual_, 0), record,
       scratch_, output);
 }
 
 template <class T>
+void NetworkOf<T>::embed_tokens(const Program& program, const PackView& pack) {
+  ensure(std::ssize(pack.inputs) == slots_, "pack has another number of slots than the network");
+  need(weights_.embedding_bucket());
+  embed<T>(stream_, weights_, pack.inputs, group(), value(program, value_x));
+}
+
+template <class T>
 void NetworkOf<T>::forward(const Program& program, const PackView& pack) {
-  ensure(static_cast<std::int64_t>(pack.inputs.size()) == slots_, "pack has another number of slots than the network");
-  kernels::embedding_forward<T>(stream_, weights_.embedding(), pack.inputs, weights_.embedding_scale(),
-                                value(program, value_x));
+  embed_tokens(program, pack);
   const Sequences layout = sequences(pack);
   for (int k = 0; k < static_cast<int>(program.steps.size()); ++k) {
     const int saved = program.record[static_cast<std::size_t>(k)];
@@ -203,13 +233,14 @@ void NetworkOf<T>::forward(const Program& program, const PackView& pack) {
     run_stack(program, k, layout, keep ? records_[static_cast<std::size_t>(saved)] : scratch_record_,
               value(program, value_of_step(k)));
   }
+  need(weights_.head_bucket());
 }
 
 template <class T>
 PackSums NetworkOf<T>::evaluate(const PackView& pack) {
   const Program& p = programs_.begin()->second;
   forward(p, pack);
-  return head_.evaluate(stream_, weights_, value(p, p.output()), pack.supervision);
+  return head_.evaluate(stream_, weights_, value(p, p.output()), pack.supervision, group());
 }
 
 template <class T>
@@ -229,8 +260,9 @@ PackSums NetworkOf<T>::forward_backward(const PackView& pack, Horizon horizon, d
   const Program& p = program(horizon);
   forward(p, pack);
   forward_seconds_ = timer.seconds();
-  const PackSums sums = head_.forward_backward(stream_, weights_, value(p, p.output()), pack.supervision, divisor,
-                                               slot_matrix(value_gradients_, 0), gradient(weights_.head_row(), sink));
+  const PackSums sums =
+      head_.forward_backward(stream_, weights_, value(p, p.output()), pack.supervision, divisor, group(),
+                             slot_matrix(value_gradients_, 0), gradient(weights_.head_row(), sink));
   sink.done(weights_.head_row());
   backward(p, pack, sink);
   return sums;
@@ -252,7 +284,10 @@ void NetworkOf<T>::backward(const Program& program, const PackView& pack, Gradie
     }
   }
   if (program.embedding_gradient_slot >= 0) {
-    embedding_backward(pack, slot_matrix(value_gradients_, program.embedding_gradient_slot), sink);
+    embed_backward<T>(stream_, weights_, pack.inputs, pack.cu_seqlens.back(),
+                      slot_matrix(value_gradients_, program.embedding_gradient_slot), group(), order_,
+                      gradient(weights_.embedding_row(), sink));
+    sink.done(weights_.embedding_row());
   }
 }
 
@@ -268,36 +303,46 @@ void NetworkOf<T>::backward_step(const Program& program, const BackwardStep& pla
     run_stack(program, plan.step, sequences, record, output);
   }
   const auto& rows = weights_.stack_rows(stack);
-  const auto finished = [&](int layer) {
+  BackwardHooks hooks;
+  hooks.gradients = [&](int layer) { return layer_gradients(rows[static_cast<std::size_t>(layer)], sink); };
+  hooks.between = [&] { sink.poll(); };
+  hooks.finished = [&](int layer) {
     if (plan.last_use_of_stack) {
       const LayerRows& r = rows[static_cast<std::size_t>(layer)];
       for (const int row : {r.gqkv, r.o, r.gate_up, r.down}) {
         sink.done(row);
       }
     }
+    sink.poll();
   };
-  stack_backward<T>(
-      stream_, weights_, stack, sequences, record, scratch_, output, d,
-      [&](int layer) { return layer_gradients(rows[static_cast<std::size_t>(layer)], sink); }, finished);
+  stack_backward<T>(stream_, weights_, stack, sequences, record, scratch_, output, d, hooks);
 }
 
+/// All rows of a state, of which this rank has its own.
 template <class T>
-void NetworkOf<T>::embedding_backward(const PackView& pack, Matrix<const T> dx, GradientSink& sink) {
-  const auto used = static_cast<std::size_t>(pack.cu_seqlens.back());
-  kernels::sort_by_id(pack.inputs.first(used), order_);
-  kernels::embedding_backward<T>(stream_, order_, dx, weights_.embedding_scale(),
-                                 gradient(weights_.embedding_row(), sink));
-  sink.done(weights_.embedding_row());
-}
-
-template <class T>
-std::vector<float> to_floats(Matrix<const T> x) {
+std::vector<float> NetworkOf<T>::whole(Matrix<const T> state) {
+  const Matrix<const T> all = group().gather(state, slots_);
   std::vector<float> out;
-  out.reserve(static_cast<std::size_t>(x.rows * x.cols));
-  for (std::int64_t r = 0; r < x.rows; ++r) {
-    std::transform(x.row(r), x.row(r) + x.cols, std::back_inserter(out), [](T v) { return to_float(v); });
+  out.reserve(static_cast<std::size_t>(all.rows * all.cols));
+  for (std::int64_t r = 0; r < all.rows; ++r) {
+    std::transform(all.row(r), all.row(r) + all.cols, std::back_inserter(out), [](T v) { return to_float(v); });
   }
   return out;
+}
+
+template <class T>
+std::vector<float> NetworkOf<T>::whole_logits(Matrix<const T> z) {
+  const std::int64_t columns = weights_.head().out();
+  std::vector<float> own(static_cast<std::size_t>(slots_ * columns));
+  const Matrix<float> logits(own.data(), slots_, columns);
+  kernels::linear_forward_f32<T>(stream_, group().gather(z, slots_), weights_.head(), logits);
+  if (group().alone()) {
+    return own;
+  }
+  std::vector<float> space(own.size() * static_cast<std::size_t>(group().place().size));
+  std::vector<float> all(space.size());
+  group().gather_columns(stream_, logits, space, {all.data(), slots_, config_.vocab_size});
+  return all;
 }
 
 template <class T>
@@ -307,27 +352,25 @@ Inspection NetworkOf<T>::inspect(const PackView& pack) {
   result.sums = evaluate(pack);
   const Sequences layout = sequences(pack);
   // Again, step by step: a value's slot may have been given to a later one.
-  kernels::embedding_forward<T>(stream_, weights_.embedding(), pack.inputs, weights_.embedding_scale(),
-                                value(p, value_x));
+  embed_tokens(p, pack);
   for (int k = 0; k < static_cast<int>(p.steps.size()); ++k) {
     run_stack(p, k, layout, scratch_record_, value(p, value_of_step(k)));
-    result.trace.emplace_back(p.steps[static_cast<std::size_t>(k)].name, to_floats<T>(value(p, value_of_step(k))));
+    result.trace.emplace_back(p.steps[static_cast<std::size_t>(k)].name, whole(value(p, value_of_step(k))));
   }
   result.z = result.trace.back().second;
-  const std::int64_t vocab = weights_.head().out();
-  result.logits.resize(static_cast<std::size_t>(slots_ * vocab));
-  kernels::linear_forward_f32<T>(stream_, value(p, p.output()), weights_.head(), {result.logits.data(), slots_, vocab});
+  need(weights_.head_bucket());
+  result.logits = whole_logits(value(p, p.output()));
   return result;
 }
 
 }  // namespace
 
 std::unique_ptr<Network> Network::make(const config::ModelConfig& config, Precision precision, std::int64_t slots,
-                                       Purpose purpose, bool recompute) {
+                                       Purpose purpose, bool recompute, const TensorParallel& parallel) {
   if (precision == Precision::bf16) {
-    return std::make_unique<NetworkOf<bf16>>(config, slots, purpose, recompute);
+    return std::make_unique<NetworkOf<bf16>>(config, slots, purpose, recompute, parallel);
   }
-  return std::make_unique<NetworkOf<float>>(config, slots, purpose, recompute);
+  return std::make_unique<NetworkOf<float>>(config, slots, purpose, recompute, parallel);
 }
 
 }  // namespace hrm::model

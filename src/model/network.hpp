@@ -1,5 +1,6 @@
 #pragma once
-// The network on one rank: a pack and a divisor go in, sums and gradients come out. It knows no ranks and no files.
+// The network on one rank: a pack and a divisor go in, sums and gradients come out. It knows no ranks but those of its
+// tensor-parallel group, and no files.
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -11,6 +12,7 @@
 #include "base/parameter.hpp"
 #include "config/run_config.hpp"
 #include "model/head.hpp"
+#include "model/tensor_parallel.hpp"
 #include "model/unroll.hpp"
 
 namespace hrm::model {
@@ -32,6 +34,8 @@ class GradientSink {
   virtual std::span<float> flat() = 0;
   /// Row `row` of the table is final for this pack: the reduction may start.
   virtual void done(int row) = 0;
+  /// Called between operations of the backward pass, so that transfers under way go on.
+  virtual void poll() {}
 };
 
 /// Every intermediate of one forward pass, for validation.
@@ -49,17 +53,27 @@ class Network {
  public:
   /// `config` is complete (config::complete_model); every pack has exactly `slots` slots. All memory is allocated and
   /// every matrix product prepared here: the calls below allocate nothing.
+  /// With `parallel` the network is one rank's part: every call with a pack is collective over the group, all ranks
+  /// give the same pack and get the same sums.
   static std::unique_ptr<Network> make(const config::ModelConfig& config, Precision precision, std::int64_t slots,
-                                       Purpose purpose, bool recompute = false);
+                                       Purpose purpose, bool recompute = false, const TensorParallel& parallel = {});
   virtual ~Network() = default;
 
+  /// Slices of this rank.
   virtual const ParameterTable& table() const = 0;
   /// Whether a row gets a gradient at this horizon (golden A.10: none differs from zero).
   virtual bool has_gradient(int row, Horizon horizon) const = 0;
 
-  /// Casts and reorders the masters; `flat` must stay alive and unchanged until the next load (the embedding is read
-  /// from it).
+  /// Casts and reorders all masters (layout: table()) and the constant (empty for a transformer).
   virtual void load(std::span<const float> flat, std::span<const float> zl_init) = 0;
+  /// Reorders one bucket, given in the compute type: bucket.range.count() elements of float or bf16.
+  virtual void load_bucket(int bucket, std::span<const std::byte> values) = 0;
+  virtual void load_constant(std::span<const float> zl_init) = 0;
+  /// Buckets in the order in which a forward pass first uses them.
+  virtual std::vector<int> bucket_order() const = 0;
+  /// Asked for every bucket before each use in a forward pass, those that are recomputed too; null: all are loaded.
+  /// Stays alive.
+  virtual void set_feed(WeightFeed* feed) = 0;
 
   /// One pack forward and backward; the loss is loss_sum / divisor (golden B.2).
   virtual PackSums forward_backward(const PackView& pack, Horizon horizon, double divisor, GradientSink& sink) = 0;

@@ -7,12 +7,18 @@ namespace hrm::model {
 
 template <class T>
 void stack_forward(Stream stream, const ModelWeights<T>& weights, int stack, const Sequences& sequences,
-                   const std::function<AttentionCall<T>(int layer)>& attend, Matrix<T> x, const StackSaved<T>& saved,
-                   LayerScratch<T>& scratch, Matrix<T> output) {
+                   const std::function<AttentionCall<T>(int layer)>& attend, WeightFeed* feed, Matrix<T> x,
+                   const StackSaved<T>& saved, LayerScratch<T>& scratch, Matrix<T> output) {
   const auto& layers = weights.stack(stack);
   for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (feed != nullptr) {
+      feed->need(weights.stack_rows(stack)[i].bucket);
+    }
     const LayerSaved<T>& record = saved.layers[saved.layers.size() == 1 ? 0 : i];
     layer_forward<T>(stream, weights.shape(), layers[i], sequences, attend(static_cast<int>(i)), x, record, scratch);
+    if (feed != nullptr) {
+      feed->poll();
+    }
   }
   if (weights.shape().post_norm) {
     kernels::copy<T>(stream, x, output);
@@ -24,8 +30,7 @@ void stack_forward(Stream stream, const ModelWeights<T>& weights, int stack, con
 template <class T>
 void stack_backward(Stream stream, const ModelWeights<T>& weights, int stack, const Sequences& sequences,
                     const StackSaved<T>& saved, LayerScratch<T>& scratch, Matrix<const T> output, Matrix<T> d,
-                    const std::function<LayerGradients(int layer)>& gradients,
-                    const std::function<void(int layer)>& finished) {
+                    const BackwardHooks& hooks) {
   const auto& layers = weights.stack(stack);
   if (!weights.shape().post_norm) {
     kernels::rmsnorm_backward<T>(stream, output, saved.rstd, d, d, false);
@@ -34,18 +39,17 @@ void stack_backward(Stream stream, const ModelWeights<T>& weights, int stack, co
     const bool last = i + 1 == layers.size();
     const Matrix<const T> layer_output = last ? output : Matrix<const T>(saved.layers[i + 1].attention_input);
     layer_backward<T>(stream, weights.shape(), layers[i], sequences, saved.layers[i], layer_output, d,
-                      gradients(static_cast<int>(i)), scratch);
-    finished(static_cast<int>(i));
+                      hooks.gradients(static_cast<int>(i)), hooks.between, scratch);
+    hooks.finished(static_cast<int>(i));
   }
 }
 
 #define HRM_INSTANTIATE(T)                                                                                     \
   template void stack_forward<T>(Stream, const ModelWeights<T>&, int, const Sequences&,                        \
-                                 const std::function<AttentionCall<T>(int)>&, Matrix<T>, const StackSaved<T>&, \
-                                 LayerScratch<T>&, Matrix<T>);                                                 \
+                                 const std::function<AttentionCall<T>(int)>&, WeightFeed*, Matrix<T>,          \
+                                 const StackSaved<T>&, LayerScratch<T>&, Matrix<T>);                           \
   template void stack_backward<T>(Stream, const ModelWeights<T>&, int, const Sequences&, const StackSaved<T>&, \
-                                  LayerScratch<T>&, Matrix<const T>, Matrix<T>,                                \
-                                  const std::function<LayerGradients(int)>&, const std::function<void(int)>&);
+                                  LayerScratch<T>&, Matrix<const T>, Matrix<T>, const BackwardHooks&);
 HRM_INSTANTIATE(float)
 HRM_INSTANTIATE(bf16)
 #undef HRM_INSTANTIATE

@@ -12,22 +12,27 @@ namespace hrm::model {
 template <class T>
 struct StackSaved {
   std::vector<LayerSaved<T>> layers;
-  std::span<float> rstd;  // (tokens): exit norm, pre-norm form only
+  std::span<float> rstd;  // (own): exit norm, pre-norm form only
 };
 
-/// output (tokens, D) = stack(x); x (tokens, D) is consumed. Records layer i in saved.layers[i], or all in layers[0]
-/// when it holds a single record of scratch (steps without gradient).
+/// output (own, D) = stack(x); x (own, D) is consumed. Records layer i in saved.layers[i], or all in layers[0] when it
+/// holds a single record of scratch (steps without gradient). `feed` (may be null) brings each layer's weights.
 template <class T>
 void stack_forward(Stream stream, const ModelWeights<T>& weights, int stack, const Sequences& sequences,
-                   const std::function<AttentionCall<T>(int layer)>& attend, Matrix<T> x, const StackSaved<T>& saved,
-                   LayerScratch<T>& scratch, Matrix<T> output);
+                   const std::function<AttentionCall<T>(int layer)>& attend, WeightFeed* feed, Matrix<T> x,
+                   const StackSaved<T>& saved, LayerScratch<T>& scratch, Matrix<T> output);
 
-/// d (tokens, D) in place: from the gradient of `output` to that of the stack's input. `gradients(layer)` gives the
-/// sums of a layer; `finished(layer)` is called when its backward is through.
+/// What a backward pass asks and tells its caller.
+struct BackwardHooks {
+  std::function<LayerGradients(int layer)> gradients;  ///< sums of a layer
+  std::function<void()> between;                       ///< between operations
+  std::function<void(int layer)> finished;             ///< the layer's backward is through
+};
+
+/// d (own, D) in place: from the gradient of `output` (own, D) to that of the stack's input.
 template <class T>
 void stack_backward(Stream stream, const ModelWeights<T>& weights, int stack, const Sequences& sequences,
                     const StackSaved<T>& saved, LayerScratch<T>& scratch, Matrix<const T> output, Matrix<T> d,
-                    const std::function<LayerGradients(int layer)>& gradients,
-                    const std::function<void(int layer)>& finished);
+                    const BackwardHooks& hooks);
 
 }  // namespace hrm::model

@@ -1,5 +1,5 @@
 #pragma once
-// Adam-atan2 with EMA over this rank's range of the flat parameters (golden B.3). Step counters are per tensor; a
+// Adam-atan2 with EMA over this rank's share of the flat parameters (golden B.3). Step counters are per tensor; a
 // tensor without gradient is skipped entirely.
 #include <cstdint>
 #include <functional>
@@ -12,26 +12,28 @@
 
 namespace hrm::optim {
 
-/// Part of one row that lies in a flat range.
+/// Part of one row that lies in a share of the flat array.
 struct RowPiece {
   int row;
-  std::int64_t first_in_row;    ///< first element of the piece in the row's flattened tensor
-  std::int64_t first_in_range;  ///< its place in the range
+  std::int64_t first_in_row;    ///< first element of the piece in the row's flattened slice
+  std::int64_t first_in_share;  ///< its place in the share's storage
   std::int64_t count;
 };
 
-/// Pieces of all trainable rows that lie in flat elements [first, last), in table order. Padding belongs to no piece.
-std::vector<RowPiece> pieces(const ParameterTable& table, std::int64_t first, std::int64_t last);
+/// Pieces of all trainable rows that lie in `ranges` (ascending flat elements, kept one after the other), in table
+/// order: at most one per row where no range cuts a row. Padding belongs to no piece.
+std::vector<RowPiece> pieces(const ParameterTable& table, std::span<const FlatRange> ranges);
 
 class Optimizer {
  public:
-  /// For flat elements [first, last). Moments are zero; the EMA is set by `start_average`.
-  Optimizer(const ParameterTable& table, std::int64_t first, std::int64_t last, const config::TrainConfig& config);
+  /// For the flat elements of `ranges`. Moments are zero; the EMA is set by `start_average`.
+  Optimizer(const ParameterTable& table, std::span<const FlatRange> ranges, const config::TrainConfig& config);
 
-  /// e = W (golden B.3): called once for a new run. `weights` is the range's part of the masters.
+  /// e = W (golden B.3): called once for a new run. `weights` are the share's masters.
   void start_average(std::span<const float> weights);
 
-  /// One update of every row for which has_gradient(row). Spans are the range's parts.
+  /// One update of every row for which has_gradient(row). `weights` are the share's, `gradient` is the flat array, of
+  /// which the share's elements are read.
   void update(std::span<float> weights, std::span<const float> gradient, double learning_rate,
               const std::function<bool(int row)>& has_gradient);
 
@@ -39,7 +41,7 @@ class Optimizer {
   /// Updates each row has had, by row of the table; equal on all ranks.
   std::vector<std::int64_t>& counts() { return counts_; }
   const std::vector<std::int64_t>& counts() const { return counts_; }
-  /// State of the range; empty where there is none (beta1 = 0, no EMA).
+  /// State of the share; empty where there is none (beta1 = 0, no EMA).
   Buffer<float>& first_moment() { return m_; }
   Buffer<float>& second_moment() { return v_; }
   Buffer<float>& average() { return e_; }
@@ -47,6 +49,7 @@ class Optimizer {
  private:
   config::TrainConfig config_;
   std::vector<bool> trainable_;
+  std::vector<std::int64_t> offsets_;  ///< of the rows in the flat array
   std::vector<RowPiece> pieces_;
   std::vector<std::int64_t> counts_;
   Buffer<float> m_;

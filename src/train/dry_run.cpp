@@ -2,31 +2,23 @@
 
 #include <fmt/core.h>
 
-#include <array>
-
 #include "base/buffer.hpp"
+#include "comm/flat_shards.hpp"
+#include "comm/grid.hpp"
+#include "comm/tree_plan.hpp"
 #include "config/resolve.hpp"
 #include "data/batch_plan.hpp"
-#include "data/loader.hpp"
 #include "data/shared_corpus.hpp"
-#include "train/learner.hpp"
+#include "model/parameters.hpp"
+#include "plan/memory.hpp"
 #include "train/prepare_run.hpp"
 
 namespace hrm::train {
 namespace {
 
 constexpr auto parts = static_cast<std::size_t>(MemoryPart::count);
-using PartBytes = std::array<std::size_t, parts>;
 
-PartBytes live_bytes() {
-  PartBytes bytes{};
-  for (std::size_t part = 0; part < parts; ++part) {
-    bytes[part] = memory_bytes(static_cast<MemoryPart>(part));
-  }
-  return bytes;
-}
-
-double mebibytes(std::size_t bytes) {
+double mebibytes(std::int64_t bytes) {
   return static_cast<double>(bytes) / (1 << 20);
 }
 
@@ -46,45 +38,44 @@ std::string plan_text(data::BatchPlan& plan, const RunFacts& facts) {
 }
 
 std::string header() {
-  std::string text = fmt::format("{:>6} {:>12} {:>26}", "rank", "packs", "flat parameters");
+  std::string text = fmt::format("{:>6} {:>6} {:>6} {:>9} {:>12}", "rank", "data", "tensor", "packs", "owned");
   for (std::size_t part = 0; part < parts; ++part) {
     text += fmt::format(" {:>11}", name(static_cast<MemoryPart>(part)));
   }
   return text + fmt::format(" {:>11}  (MiB)\n", "total");
 }
 
-std::string rank_row(const RunFacts& facts, data::SharedCorpus& corpus, data::BatchPlan& plan, int rank, int ranks) {
-  const std::unique_ptr<comm::Communicator> place = comm::pretend_communicator(rank, ranks);
-  const PartBytes before = live_bytes();
-  const Learner learner(*place, facts.config, config::precision_type(facts.precision));
-  const comm::PackRange share = learner.share();
-  const data::Loader loader(*place, corpus, plan, share, data::supervise_by(facts.config.train.loss));
-  const PartBytes after = live_bytes();
-  const comm::FlatRange flat = comm::flat_share(learner.table().flat_size, rank, ranks);
-  std::string text = fmt::format("{:>6} {:>12} {:>26}", rank, fmt::format("{}..{}", share.first, share.last - 1),
-                                 fmt::format("{}..{}", flat.first, flat.last - 1));
-  std::size_t total = 0;
+std::string rank_row(const RunFacts& facts, const ParameterTable& table, int rank, int ranks) {
+  const int tensor = static_cast<int>(facts.config.parallel.tensor);
+  const plan::RankPlace place{rank / tensor, ranks / tensor, {rank % tensor, tensor}, static_cast<int>(facts.threads)};
+  const comm::PackRange share = comm::pack_share(facts.config.train.packs, place.data_rank, place.data_ranks);
+  const comm::FlatShards shards(table.buckets, place.data_rank, place.data_ranks);
+  const plan::Memory memory = plan::training_memory(facts.config, config::precision_type(facts.precision), place);
+  std::string text = fmt::format("{:>6} {:>6} {:>6} {:>9} {:>12}", rank, place.data_rank, place.tensor.rank,
+                                 fmt::format("{}..{}", share.first, share.last - 1),
+                                 facts.config.parallel.zero > 0 ? shards.size() : table.flat_size);
   for (std::size_t part = 0; part < parts; ++part) {
-    // The corpus index is there already; a rank's node holds it once.
-    const bool shared = static_cast<MemoryPart>(part) == MemoryPart::data;
-    const std::size_t bytes = shared ? after[part] : after[part] - before[part];
-    total += bytes;
-    text += fmt::format(" {:>11.1f}", mebibytes(bytes));
+    text += fmt::format(" {:>11.1f}", mebibytes(memory[static_cast<MemoryPart>(part)]));
   }
-  return text + fmt::format(" {:>11.1f}\n", mebibytes(total));
+  return text + fmt::format(" {:>11.1f}\n", mebibytes(memory.total()));
 }
 
 }  // namespace
 
 std::string dry_run(comm::Communicator& world, const config::RunConfig& config, int ranks) {
+  const comm::Grid grid = comm::pretend_grid(world, 0, ranks, config.parallel.tensor);
   data::SharedCorpus corpus(world, config.data.path);
   RunFacts facts = make_facts(ranks, config, corpus.info());
   settle_precision(world, facts, "");
   const std::vector<data::SamplingRule> rules = read_rules(world, facts);
   data::BatchPlan plan(corpus.node(), corpus.table(), facts.config.train, facts.config.model.max_seq_len, rules);
-  std::string text = plan_text(plan, facts) + header();
+  const ParameterTable table = model::parameter_table(facts.config.model, grid.place());
+  std::string text = plan_text(plan, facts);
+  text += fmt::format("layout: data {} x tensor {}, zero {}\n", grid.data->size(), grid.tensor->size(),
+                      facts.config.parallel.zero) +
+          header();
   for (int rank = 0; rank < ranks; ++rank) {
-    text += rank_row(facts, corpus, plan, rank, ranks);
+    text += rank_row(facts, table, rank, ranks);
   }
   return text;
 }

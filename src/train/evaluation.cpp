@@ -22,18 +22,18 @@ nlohmann::json row_of(const std::string& name, std::int64_t step) {
 
 }  // namespace
 
-Evaluation::Evaluation(comm::Communicator& world, const RunFacts& facts)
-    : world_(world),
+Evaluation::Evaluation(const comm::Grid& grid, const RunFacts& facts)
+    : grid_(grid),
       config_(facts.config),
       precision_(config::precision_type(facts.precision)),
       tokenizer_(text::Tokenizer::parse(facts.tokenizer_json, "tokenizer of " + facts.config.data.path)) {
   if (!config_.eval.path.empty()) {
-    corpus_ = std::make_unique<data::SharedCorpus>(world, config_.eval.path);
+    corpus_ = std::make_unique<data::SharedCorpus>(*grid.world, config_.eval.path);
     infer::check_held_out(*corpus_, tokenizer_, config_.model, "data.path " + config_.data.path);
   }
   if (!config_.eval.benchmark.empty()) {
     benchmarks_.files = {config_.eval.benchmark};
-    comm::together(world, [&] { infer::read_problems(config_.eval.benchmark); });
+    comm::together(*grid.world, [&] { infer::read_problems(config_.eval.benchmark); });
   }
 }
 
@@ -46,19 +46,19 @@ std::vector<nlohmann::json> Evaluation::run(Learner& learner, std::int64_t step)
   if (!wanted()) {
     return rows;
   }
-  const Learner::Weights weights = learner.load_average();
   if (corpus_) {
+    learner.load_average();
     add_held_out(learner, step, rows);
+    learner.load_masters();
   }
   if (!benchmarks_.files.empty()) {
-    add_benchmarks(weights, step, rows);
+    add_benchmarks(learner, step, rows);
   }
-  learner.load_masters();
   return rows;
 }
 
 void Evaluation::add_held_out(Learner& learner, std::int64_t step, std::vector<nlohmann::json>& rows) {
-  const infer::HeldOutLoss loss = infer::held_out_loss(learner.network(), config_.train.pack_tokens, *corpus_);
+  const infer::HeldOutLoss loss = infer::held_out_loss(grid_, learner.network(), config_.train.pack_tokens, *corpus_);
   const auto add = [&](const std::string& name, const infer::StratumLoss& stratum) {
     nlohmann::json row = row_of(name, step);
     row["loss"] = stratum.loss();
@@ -75,9 +75,13 @@ void Evaluation::add_held_out(Learner& learner, std::int64_t step, std::vector<n
             loss.total.loss(), 100 * loss.accuracy);
 }
 
-void Evaluation::add_benchmarks(const Learner::Weights& weights, std::int64_t step, std::vector<nlohmann::json>& rows) {
-  const infer::Model model{config_.model, precision_, weights.flat, weights.zl_init, tokenizer_};
-  for (const infer::BenchmarkScore& benchmark : infer::run_benchmarks(world_, model, benchmarks_).scores) {
+void Evaluation::add_benchmarks(Learner& learner, std::int64_t step, std::vector<nlohmann::json>& rows) {
+  const auto load = [&learner](model::Decoder& decoder) {
+    decoder.load_constant(learner.zl_init());
+    learner.send_average([&decoder](int bucket, auto values) { decoder.load_bucket(bucket, values); });
+  };
+  const infer::Model model{config_.model, precision_, tokenizer_, load};
+  for (const infer::BenchmarkScore& benchmark : infer::run_benchmarks(grid_, model, benchmarks_).scores) {
     nlohmann::json row = row_of(benchmark.name, step);
     row["n"] = benchmark.total.n;
     row["correct"] = benchmark.total.correct;

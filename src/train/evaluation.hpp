@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "comm/communicator.hpp"
+#include "comm/grid.hpp"
 #include "data/shared_corpus.hpp"
 #include "infer/benchmark.hpp"
 #include "text/tokenizer.hpp"
@@ -18,7 +18,7 @@ namespace hrm::train {
 class Evaluation {
  public:
   /// Collective. Opens and checks what the configuration names: 66, 65, 78 as for `hrm eval`, before the first step.
-  Evaluation(comm::Communicator& world, const RunFacts& facts);
+  Evaluation(const comm::Grid& grid, const RunFacts& facts);
 
   /// Whether anything is evaluated after this step (never for the last one: a run's end always is).
   bool due(std::int64_t step) const;
@@ -29,9 +29,9 @@ class Evaluation {
  private:
   bool wanted() const { return corpus_ != nullptr || !benchmarks_.files.empty(); }
   void add_held_out(Learner& learner, std::int64_t step, std::vector<nlohmann::json>& rows);
-  void add_benchmarks(const Learner::Weights& weights, std::int64_t step, std::vector<nlohmann::json>& rows);
+  void add_benchmarks(Learner& learner, std::int64_t step, std::vector<nlohmann::json>& rows);
 
-  comm::Communicator& world_;
+  const comm::Grid& grid_;
   config::RunConfig config_;
   Precision precision_;
   text::Tokenizer tokenizer_;

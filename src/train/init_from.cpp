@@ -9,12 +9,13 @@
 
 namespace hrm::train {
 
-std::optional<infer::LoadedModel> load_source(comm::Communicator& world, const RunOptions& options,
+std::optional<infer::LoadedModel> load_source(const comm::Grid& grid, const RunOptions& options,
                                               config::RunConfig& config) {
   if (options.init_from.empty()) {
     return std::nullopt;
   }
-  infer::LoadedModel source = infer::load_model(world, options.init_from, infer::weights_kind(options.init_weights));
+  infer::LoadedModel source =
+      infer::load_model(*grid.world, options.init_from, infer::weights_kind(options.init_weights), grid.place());
   if (options.init_weights.empty() && !source.averaged) {
     log::warn("{}: holds no average of the weights; the run starts from its masters", options.init_from);
   }

@@ -11,85 +11,95 @@
 namespace hrm::train {
 namespace {
 
-constexpr std::size_t votes = 2;
+constexpr std::size_t vote_count = 3;
 constexpr std::size_t sums_per_pack = 5;
 
-comm::FlatRange owned_range(comm::Communicator& group, const ParameterTable& table, bool shared) {
-  return shared ? comm::flat_share(table.flat_size, group.rank(), group.size()) : comm::FlatRange{0, table.flat_size};
+comm::FlatShards owners(const comm::Communicator& data, const ParameterTable& table, bool shared) {
+  return shared ? comm::FlatShards(table.buckets, data.rank(), data.size()) : comm::FlatShards(table.buckets, 0, 1);
 }
 
-std::int64_t flat_blocks(std::int64_t flat_size) {
-  return (flat_size + flat_block - 1) / flat_block;
+std::int64_t flat_blocks(const ParameterTable& table) {
+  return table.flat_size / flat_block;
 }
 
-/// A tensor of which this rank has nothing yet.
-io::TensorPart tensor_part(const Parameter& row, const std::string& folder) {
-  io::TensorPart part;
-  part.path = folder + "/" + row.name;
-  part.shape = row.shape;
-  return part;
+model::TensorParallel tensor_parallel(comm::Grid& grid, const config::ParallelConfig& config) {
+  return {grid.place().size > 1 ? grid.tensor.get() : nullptr, config.sequence};
+}
+
+comm::ReductionOptions reduction(const config::RunConfig& config) {
+  comm::ReductionOptions options;
+  options.overlap = config.parallel.overlap;
+  options.deterministic = config.train.deterministic;
+  return options;
 }
 
 }  // namespace
 
-/// Where a pack's gradient goes: the tree's current buffer. Finished rows drive progress of transfers under way.
+/// Where a pack's gradient goes: the tree's current buffer. A bucket is finished when all its rows are.
 class Learner::Sink final : public model::GradientSink {
  public:
-  Sink(comm::Communicator& group, std::span<float> flat) : group_(group), flat_(flat) {}
+  explicit Sink(Learner& learner) : learner_(learner), flat_(learner.tree_.current()) {
+    learner.rows_left_.clear();
+    for (const Bucket& bucket : learner.table().buckets) {
+      learner.rows_left_.push_back(bucket.last_row - bucket.first_row);
+    }
+  }
   std::span<float> flat() override { return flat_; }
-  void done(int) override { group_.poll(); }
+  void done(int row) override {
+    const int bucket = learner_.table().bucket_of(row);
+    if (--learner_.rows_left_[static_cast<std::size_t>(bucket)] == 0) {
+      learner_.tree_.finished(bucket);
+    }
+  }
+  void poll() override { learner_.tree_.poll(); }
 
  private:
-  comm::Communicator& group_;
+  Learner& learner_;
   std::span<float> flat_;
 };
 
-Learner::Learner(comm::Communicator& group, const config::RunConfig& config, Precision precision)
-    : group_(group),
+Learner::Learner(comm::Grid& grid, const config::RunConfig& config, Precision precision)
+    : grid_(grid),
       config_(config),
       network_(model::Network::make(config.model, precision, config.train.pack_tokens, model::Purpose::training,
-                                    config.train.recompute)),
-      owned_(owned_range(group, table(), config.parallel.zero > 0)),
-      written_(comm::flat_share(table().flat_size, group.rank(), group.size())),
-      weights_(table().flat_size, MemoryPart::weights),
-      gradient_(owned_.count(), MemoryPart::gradients),
-      optimizer_(table(), owned_.first, owned_.last, config.train),
-      tree_(group, config.train.packs, table().flat_size, config.parallel.zero > 0) {
-  for (int rank = 0; rank < group.size(); ++rank) {
-    first_.push_back(comm::flat_share(table().flat_size, rank, group.size()).first);
-  }
-  first_.push_back(table().flat_size);
+                                    config.train.recompute, tensor_parallel(grid, config.parallel))),
+      owned_(owners(*grid.data, table(), config.parallel.zero > 0)),
+      written_(table().buckets, grid.data->rank(), grid.data->size()),
+      weights_(owned_.size(), MemoryPart::weights),
+      optimizer_(table(), owned_.own_ranges(), config.train),
+      tree_(*grid.data, config.train.packs, written_, reduction(config)),
+      gather_gradient_(*grid.data, written_, sizeof(float)),
+      gather_(*grid.data, table(), owned_, network_->bucket_order(), precision) {
   if (const Parameter* row = table().find("zL_init")) {
     zl_init_.resize(static_cast<std::size_t>(row->count()));
   }
-  scalars_.resize(votes + sums_per_pack * static_cast<std::size_t>(config.train.packs) +
-                  static_cast<std::size_t>(flat_blocks(table().flat_size)));
+  scalars_.resize(vote_count + sums_per_pack * static_cast<std::size_t>(config.train.packs) +
+                  static_cast<std::size_t>(flat_blocks(table()) * grid.place().size));
   pack_sums_.reserve(static_cast<std::size_t>(tree_.share().count()));
+  rows_left_.reserve(table().buckets.size());
+  network_->set_feed(&gather_);
 }
 
 void Learner::initialise() {
   const auto seed = static_cast<std::uint64_t>(config_.train.seed);
-  for (const Parameter& row : table().rows) {
-    model::initial_values(row, seed, 0,
-                          row.trainable ? weights_.span(row.offset, row.count()) : std::span<float>(zl_init_));
-  }
-  optimizer_.start_average(own(weights_));
-  load_masters();
+  initialise([&](const Parameter& row, std::int64_t first, std::span<float> values) {
+    model::initial_values(row, seed, first, values);
+  });
 }
 
-void Learner::initialise_from(std::span<const float> flat, std::span<const float> zl_init) {
-  std::copy(flat.begin(), flat.end(), weights_.data());
-  zl_init_.assign(zl_init.begin(), zl_init.end());
-  optimizer_.start_average(own(weights_));
-  load_masters();
+void Learner::initialise(const ValueSource& values) {
+  for (const optim::RowPiece& piece : optimizer_.row_pieces()) {
+    values(table().rows[static_cast<std::size_t>(piece.row)], piece.first_in_row,
+           weights_.span(piece.first_in_share, piece.count));
+  }
+  if (!zl_init_.empty()) {
+    values(*table().find("zL_init"), 0, zl_init_);
+  }
+  optimizer_.start_average(weights_.span());
+  loaded();
 }
 
 std::string Learner::restore(const io::CheckpointReader& checkpoint) {
-  for (const Parameter& row : table().rows) {
-    checkpoint.read("/model/" + row.name, 0,
-                    row.trainable ? weights_.span(row.offset, row.count()) : std::span<float>(zl_init_));
-  }
-  optimizer_.start_average(own(weights_));
   std::string missing;
   const auto read = [&](const std::string& folder, Buffer<float>& state) {
     if (state.size() == 0) {
@@ -100,10 +110,16 @@ std::string Learner::restore(const io::CheckpointReader& checkpoint) {
       return;
     }
     for (const optim::RowPiece& piece : optimizer_.row_pieces()) {
-      const std::string path = folder + "/" + table().rows[static_cast<std::size_t>(piece.row)].name;
-      checkpoint.read(path, piece.first_in_row, state.span(piece.first_in_range, piece.count));
+      const Parameter& row = table().rows[static_cast<std::size_t>(piece.row)];
+      checkpoint.read(folder + "/" + row.name, row.slice, piece.first_in_row,
+                      state.span(piece.first_in_share, piece.count));
     }
   };
+  read("/model", weights_);
+  if (!zl_init_.empty()) {
+    checkpoint.read("/model/zL_init", 0, zl_init_);
+  }
+  optimizer_.start_average(weights_.span());
   read("/optimizer/exp_avg", optimizer_.first_moment());
   read("/optimizer/exp_avg_sq", optimizer_.second_moment());
   read("/ema", optimizer_.average());
@@ -111,8 +127,12 @@ std::string Learner::restore(const io::CheckpointReader& checkpoint) {
     const io::TensorInfo* info = checkpoint.find("/optimizer/exp_avg_sq/" + table().rows[row].name);
     optimizer_.counts()[row] = info != nullptr ? info->step : 0;
   }
-  load_masters();
   return missing;
+}
+
+void Learner::loaded() {
+  network_->load_constant(zl_init_);
+  load_masters();
 }
 
 void Learner::begin_step() {
@@ -123,41 +143,50 @@ void Learner::begin_step() {
 
 void Learner::accumulate(const model::PackView& pack, model::Horizon horizon, double divisor) {
   const Timer timer;
-  Sink sink(group_, tree_.current());
+  Sink sink(*this);
   pack_sums_.push_back(network_->forward_backward(pack, horizon, divisor, sink));
   tree_.pack_done();
-  seconds_.forward += network_->forward_seconds();
+  const double waited = gather_.take_waited();
+  seconds_.communication += waited;
+  seconds_.forward += network_->forward_seconds() - waited;
   seconds_.backward += timer.seconds() - network_->forward_seconds();
 }
 
 /// Square sums of the flat blocks that this rank sums; blocks are never cut, so every one is made whole on one rank.
 void Learner::add_square_sums() {
-  const std::size_t first = votes + sums_per_pack * static_cast<std::size_t>(config_.train.packs) +
-                            static_cast<std::size_t>(written_.first / flat_block);
-  const auto blocks = static_cast<std::size_t>(flat_blocks(written_.count()));
-  const auto mine = gradient_.span(written_.first - owned_.first, written_.count());
-  kernels::block_square_sums(Stream{}, mine, flat_block, std::span(scalars_).subspan(first, blocks));
+  const auto blocks =
+      std::span(scalars_).subspan(vote_count + sums_per_pack * static_cast<std::size_t>(config_.train.packs) +
+                                  static_cast<std::size_t>(grid_.place().rank * flat_blocks(table())));
+  const std::span<const float> gradient = tree_.result();
+  for (const FlatRange& range : written_.own_ranges()) {
+    const auto first = static_cast<std::size_t>(range.first);
+    kernels::block_square_sums(
+        Stream{}, gradient.subspan(first, static_cast<std::size_t>(range.count())), flat_block,
+        blocks.subspan(first / flat_block, static_cast<std::size_t>(range.count() / flat_block)));
+  }
 }
 
-void Learner::share_scalars(StepResult& result, bool vote_stop, bool vote_save) {
+void Learner::share_scalars(StepResult& result, const Votes& votes) {
   std::fill(scalars_.begin(), scalars_.end(), 0.0);
-  scalars_[0] = vote_stop ? 1 : 0;
-  scalars_[1] = vote_save ? 1 : 0;
-  double* slot = scalars_.data() + votes + sums_per_pack * static_cast<std::size_t>(tree_.share().first);
-  for (const model::PackSums& pack : pack_sums_) {
-    *slot++ = pack.loss_sum;
-    *slot++ = static_cast<double>(pack.tokens);
-    *slot++ = static_cast<double>(pack.correct);
-    *slot++ = static_cast<double>(pack.exact);
-    *slot++ = static_cast<double>(pack.sequences);
+  scalars_[0] = votes.stop;
+  scalars_[1] = votes.save;
+  scalars_[2] = votes.written;
+  double* slot = scalars_.data() + vote_count + sums_per_pack * static_cast<std::size_t>(tree_.share().first);
+  if (grid_.place().rank == 0) {
+    for (const model::PackSums& pack : pack_sums_) {
+      *slot++ = pack.loss_sum;
+      *slot++ = static_cast<double>(pack.tokens);
+      *slot++ = static_cast<double>(pack.correct);
+      *slot++ = static_cast<double>(pack.exact);
+      *slot++ = static_cast<double>(pack.sequences);
+    }
   }
   add_square_sums();
   const Timer timer;
-  group_.sum(std::span<double>(scalars_));
+  grid_.world->sum(std::span<double>(scalars_));
   seconds_.communication += timer.seconds();
-  result.stop_votes = scalars_[0];
-  result.save_votes = scalars_[1];
-  const double* pack = scalars_.data() + votes;
+  result.votes = {scalars_[0], scalars_[1], scalars_[2]};
+  const double* pack = scalars_.data() + vote_count;
   for (std::int64_t i = 0; i < config_.train.packs; ++i, pack += sums_per_pack) {
     result.sums.loss_sum += pack[0];
     result.sums.tokens += static_cast<std::int64_t>(pack[1]);
@@ -173,78 +202,117 @@ void Learner::share_scalars(StepResult& result, bool vote_stop, bool vote_save) 
   result.finite = std::isfinite(result.sums.loss_sum) && std::isfinite(squares);
 }
 
-void Learner::gather(Buffer<float>& flat) {
-  if (config_.parallel.zero > 0) {
-    const Timer timer;
-    group_.all_gather(flat.span(), first_);
-    seconds_.communication += timer.seconds();
+/// Every rank gets every rank's part of the reduced gradient (zero = 0).
+void Learner::gather_gradient() {
+  const Timer timer;
+  for (int bucket = 0; bucket < written_.buckets(); ++bucket) {
+    const FlatRange range = table().buckets[static_cast<std::size_t>(bucket)].range;
+    gather_gradient_.start(bucket,
+                           std::as_writable_bytes(tree_.result().subspan(static_cast<std::size_t>(range.first),
+                                                                         static_cast<std::size_t>(range.count()))));
+    gather_gradient_.finish();
   }
+  seconds_.communication += timer.seconds();
 }
 
-StepResult Learner::finish_step(model::Horizon horizon, double learning_rate, bool vote_stop, bool vote_save) {
+StepResult Learner::finish_step(model::Horizon horizon, double learning_rate, const Votes& votes,
+                                const Accept& accept) {
   StepResult result;
-  seconds_.communication += tree_.reduce(gradient_.span());
-  share_scalars(result, vote_stop, vote_save);
-  if (result.finite) {
+  seconds_.communication += tree_.reduce();
+  share_scalars(result, votes);
+  result.updated = result.finite && (!accept || accept(result));
+  if (result.updated) {
+    if (config_.parallel.zero == 0) {
+      gather_gradient();
+    }
     const Timer timer;
-    const double before = seconds_.communication;
-    optimizer_.update(own(weights_), gradient_.span(), learning_rate,
+    optimizer_.update(weights_.span(), tree_.result(), learning_rate,
                       [&](int row) { return network_->has_gradient(row, horizon); });
-    gather(weights_);
-    load_masters();
-    seconds_.optimizer += timer.seconds() - (seconds_.communication - before);
+    send_masters();
+    if (!config_.parallel.overlap) {
+      gather_.finish();
+    }
+    const double waited = gather_.take_waited();
+    seconds_.communication += waited;
+    seconds_.optimizer += timer.seconds() - waited;
   }
   result.seconds = seconds_;
   return result;
 }
 
-std::vector<io::TensorPart> Learner::checkpoint_parts() {
-  const std::vector<optim::RowPiece> mine = optim::pieces(table(), written_.first, written_.last);
-  const std::int64_t shift = written_.first - owned_.first;  // of the written range inside the owned one
+std::vector<io::TensorPart> Learner::parts_of(const std::string& folder, const float* values, bool flat, bool counted) {
+  const std::vector<optim::RowPiece> mine = optim::pieces(table(), written_.own_ranges());
   std::vector<io::TensorPart> parts;
-  const auto add = [&](const std::string& folder, int row, const float* range, std::int64_t step) {
-    io::TensorPart part = tensor_part(table().rows[static_cast<std::size_t>(row)], folder);
-    part.step = step;
+  for (int row = 0; row < static_cast<int>(table().rows.size()); ++row) {
+    const Parameter& parameter = table().rows[static_cast<std::size_t>(row)];
+    if (!parameter.trainable) {
+      continue;
+    }
+    io::TensorPart part;
+    part.path = folder + "/" + parameter.name;
+    part.slice = parameter.slice;
+    part.step = counted ? optimizer_.counts()[static_cast<std::size_t>(row)] : -1;
     const auto piece = std::find_if(mine.begin(), mine.end(), [&](const auto& p) { return p.row == row; });
     if (piece != mine.end()) {
       part.first = piece->first_in_row;
       part.count = piece->count;
-      part.data = range + piece->first_in_range;
+      part.data = values + (flat ? parameter.offset + piece->first_in_row : piece->first_in_share);
     }
     parts.push_back(part);
-  };
-  for (int row = 0; row < static_cast<int>(table().rows.size()); ++row) {
-    if (!table().rows[static_cast<std::size_t>(row)].trainable) {
-      io::TensorPart part = tensor_part(table().rows[static_cast<std::size_t>(row)], "/model");
-      part.count = group_.rank() == 0 ? static_cast<std::int64_t>(zl_init_.size()) : 0;
-      part.data = zl_init_.data();
-      parts.push_back(part);
-      continue;
-    }
-    const std::int64_t count = optimizer_.counts()[static_cast<std::size_t>(row)];
-    add("/model", row, weights_.data() + written_.first, -1);
-    if (config_.train.beta1 > 0) {
-      add("/optimizer/exp_avg", row, optimizer_.first_moment().data() + shift, count);
-    }
-    add("/optimizer/exp_avg_sq", row, optimizer_.second_moment().data() + shift, count);
-    if (config_.train.ema > 0) {
-      add("/ema", row, optimizer_.average().data() + shift, -1);
-    }
   }
   return parts;
 }
 
-Learner::Weights Learner::load_average() {
-  if (config_.train.ema <= 0) {
-    return {weights_.span(), zl_init_};
+std::vector<io::TensorPart> Learner::checkpoint_parts() {
+  std::vector<io::TensorPart> parts;
+  const auto add = [&](const std::string& folder, const Buffer<float>& state, bool counted) {
+    if (owned_.size() == state.size()) {
+      const auto more = parts_of(folder, state.data(), config_.parallel.zero == 0, counted);
+      parts.insert(parts.end(), more.begin(), more.end());
+    }
+  };
+  add("/model", weights_, false);
+  if (const Parameter* row = table().find("zL_init")) {
+    io::TensorPart part;
+    part.path = "/model/" + row->name;
+    part.slice = row->slice;
+    part.count = grid_.world->rank() == 0 ? static_cast<std::int64_t>(zl_init_.size()) : 0;
+    part.data = zl_init_.data();
+    parts.push_back(part);
   }
-  if (average_.size() == 0) {
-    average_ = Buffer<float>(table().flat_size, MemoryPart::weights);
-  }
-  std::copy(optimizer_.average().data(), optimizer_.average().data() + owned_.count(), average_.data() + owned_.first);
-  gather(average_);
-  network_->load(average_.span(), zl_init_);
-  return {average_.span(), zl_init_};
+  add("/optimizer/exp_avg", optimizer_.first_moment(), true);
+  add("/optimizer/exp_avg_sq", optimizer_.second_moment(), true);
+  add("/ema", optimizer_.average(), false);
+  return parts;
+}
+
+std::vector<io::TensorPart> Learner::gradient_parts() {
+  return parts_of("/gradient", tree_.result().data(), true, false);
+}
+
+model::Network& Learner::network() {
+  gather_.finish();
+  return *network_;
+}
+
+void Learner::send_masters() {
+  gather_.start(weights_.span(), [this](int bucket, auto values) { network_->load_bucket(bucket, values); });
+}
+
+void Learner::load_masters() {
+  gather_.finish();
+  send_masters();
+  gather_.finish();
+}
+
+void Learner::load_average() {
+  send_average([this](int bucket, auto values) { network_->load_bucket(bucket, values); });
+}
+
+void Learner::send_average(const WeightGather::Load& load) {
+  gather_.finish();
+  gather_.start(config_.train.ema > 0 ? optimizer_.average().span() : weights_.span(), load);
+  gather_.finish();
 }
 
 }  // namespace hrm::train

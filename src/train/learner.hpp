@@ -1,19 +1,22 @@
 #pragma once
-// What one rank holds of a run and one update of it: network, masters, optimizer, gradient tree. It knows no files.
+// What one rank holds of a run and one update of it: network, own masters, optimizer, gradient tree. It knows no files.
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/buffer.hpp"
-#include "comm/communicator.hpp"
+#include "comm/flat_shards.hpp"
 #include "comm/gradient_tree.hpp"
+#include "comm/grid.hpp"
 #include "config/run_config.hpp"
 #include "io/checkpoint.hpp"
 #include "io/checkpoint_reader.hpp"
 #include "model/network.hpp"
 #include "optim/optimizer.hpp"
+#include "train/weight_gather.hpp"
 
 namespace hrm::train {
 
@@ -22,32 +25,49 @@ struct StepSeconds {
   double data = 0;
   double forward = 0;
   double backward = 0;
-  double communication = 0;  ///< exposed: waiting in reductions and gathers
+  double communication = 0;  ///< exposed: waiting for gradients, scalars and weights
   double optimizer = 0;
+};
+
+/// What ranks tell each other once a step, in the sum that carries loss and norm.
+struct Votes {
+  double stop = 0;     ///< this rank wants to stop; summed: how many do
+  double save = 0;     ///< rank 0 finds a save due
+  double written = 0;  ///< this rank's part of the save under way is on disk
 };
 
 /// Result of one update, the same on every rank.
 struct StepResult {
   model::PackSums sums;  ///< over all packs of the batch, added in pack order
   double gradient_norm = 0;
-  double stop_votes = 0;  ///< ranks that want to stop
-  double save_votes = 0;  ///< not 0: rank 0 finds a save due
+  Votes votes;  ///< summed over all ranks
   bool finite = true;
+  bool updated = false;
   StepSeconds seconds;
 };
 
+/// Whether the step's gradient is to be used; called when the result's sums, norm and votes are known, just before
+/// weights and optimizer state change. Must decide the same on every rank.
+using Accept = std::function<bool(const StepResult&)>;
+
+/// Gives elements [first, first + values.size()) of the slice of one row of the table.
+using ValueSource = std::function<void(const Parameter& row, std::int64_t first, std::span<float> values)>;
+
 class Learner {
  public:
-  /// `config` is complete. Allocates everything a step needs.
-  Learner(comm::Communicator& group, const config::RunConfig& config, Precision precision);
+  /// `config` is complete. Allocates everything a step needs. `grid` outlives this object.
+  Learner(comm::Grid& grid, const config::RunConfig& config, Precision precision);
 
-  /// New run: initial values from the seed (golden A.2), moments zero, EMA = weights.
+  /// A new run: moments zero, EMA = weights. Collective. The first form takes the initial values of the seed (golden
+  /// A.2), the second any (zL_init included).
   void initialise();
-  /// A new run from given weights (layout of table()): moments zero, EMA = weights.
-  void initialise_from(std::span<const float> flat, std::span<const float> zl_init);
+  void initialise(const ValueSource& values);
   /// Weights, moments and EMA of a checkpoint, whatever layout wrote it. Where it has no EMA or first moment although
-  /// this run keeps one, they start from the weights and from zero; returns what was missing, empty for nothing.
+  /// this run keeps one, they start from the weights and from zero; returns what was missing, empty for nothing. Reads
+  /// only; `loaded()` follows on all ranks when all have read.
   std::string restore(const io::CheckpointReader& checkpoint);
+  /// Sends the weights to all ranks' networks. Collective.
+  void loaded();
 
   /// This rank's packs of the batch, in order.
   comm::PackRange share() const { return tree_.share(); }
@@ -55,45 +75,50 @@ class Learner {
   /// Per step: begin_step, one accumulate per own pack in order, finish_step. Collective.
   void begin_step();
   void accumulate(const model::PackView& pack, model::Horizon horizon, double divisor);
-  /// Reduces gradients, sums and votes; updates unless something is not finite.
-  StepResult finish_step(model::Horizon horizon, double learning_rate, bool vote_stop, bool vote_save);
+  /// Reduces gradients, sums and votes; updates if everything is finite and `accept` (none: yes) agrees. The new
+  /// weights are on their way when it returns: they arrive while the next batch is made ready and in the next forward
+  /// pass.
+  StepResult finish_step(model::Horizon horizon, double learning_rate, const Votes& votes = {},
+                         const Accept& accept = {});
 
   /// This rank's parts of every tensor, for a checkpoint; valid until the next update.
   std::vector<io::TensorPart> checkpoint_parts();
+  /// This rank's parts of the last step's gradient sums, "/gradient/NAME"; valid until the next begin_step.
+  std::vector<io::TensorPart> gradient_parts();
 
-  /// With the masters loaded, unless load_average() came last.
-  model::Network& network() { return *network_; }
+  /// With the masters loaded, unless load_average() came last; waits for weights on their way.
+  model::Network& network();
   const ParameterTable& table() const { return network_->table(); }
+  std::span<const float> zl_init() const { return zl_init_; }
 
-  struct Weights {
-    std::span<const float> flat;  ///< layout of table()
-    std::span<const float> zl_init;
-  };
-  /// Loads the EMA into the network (the masters where there is none) and returns what was loaded; collective.
-  /// load_masters() undoes it.
-  Weights load_average();
-  void load_masters() { network_->load(weights_.span(), zl_init_); }
+  /// Loads the EMA (the masters where there is none) or the masters into the network. Collective.
+  void load_average();
+  void load_masters();
+  /// The same for another holder of this rank's slices: calls load(bucket, values in compute type) for every bucket.
+  void send_average(const WeightGather::Load& load);
 
  private:
   class Sink;
-  void gather(Buffer<float>& flat);
-  void share_scalars(StepResult& result, bool vote_stop, bool vote_save);
+  /// Parts that this rank writes; `values` is the flat array or the own share.
+  std::vector<io::TensorPart> parts_of(const std::string& folder, const float* values, bool flat, bool counted);
+  void share_scalars(StepResult& result, const Votes& votes);
   void add_square_sums();
-  std::span<float> own(Buffer<float>& flat) { return flat.span(owned_.first, owned_.count()); }
+  void gather_gradient();
+  void send_masters();
 
-  comm::Communicator& group_;
+  comm::Grid& grid_;
   config::RunConfig config_;
   std::unique_ptr<model::Network> network_;
-  comm::FlatRange owned_;            ///< flat elements this rank updates
-  comm::FlatRange written_;          ///< flat elements this rank writes and sums
-  std::vector<std::int64_t> first_;  ///< flat borders of all ranks
-  Buffer<float> weights_;            ///< (flat_size) float32 masters
-  std::vector<float> zl_init_;       ///< (D), exactly bfloat16
-  Buffer<float> average_;            ///< (flat_size) gathered EMA, made when first asked for
-  Buffer<float> gradient_;           ///< own range of the reduced gradient
+  comm::FlatShards owned_;      ///< who updates what: all of it on every rank with zero = 0
+  comm::FlatShards written_;    ///< who writes and sums what
+  Buffer<float> weights_;       ///< float32 masters of the own share
+  std::vector<float> zl_init_;  ///< (D), exactly bfloat16
   optim::Optimizer optimizer_;
   comm::GradientTree tree_;
-  std::vector<double> scalars_;  ///< votes, sums per pack, square sums per flat block
+  comm::BucketGather gather_gradient_;  ///< zero = 0
+  WeightGather gather_;
+  std::vector<int> rows_left_;   ///< by bucket: rows whose gradient of the current pack is not final
+  std::vector<double> scalars_;  ///< votes, sums per pack, square sums per flat block of every tensor rank
   std::vector<model::PackSums> pack_sums_;
   StepSeconds seconds_;
 };

@@ -12,11 +12,13 @@ namespace hrm::train {
 RunFacts make_facts(int ranks, config::RunConfig config, const io::CorpusInfo& corpus) {
   config::check_training(config);
   config.model = config::complete_model(config.model, corpus.vocab_size);
-  if (ranks > config.train.packs) {
+  config::check_tensor(config.model, config.parallel.tensor);
+  const std::int64_t tensor = config.parallel.tensor;
+  if (ranks > config.train.packs * tensor) {
     fail(ExitCode::bad_config,
-         "{} ranks share {} packs: a rank needs one at least; use at most {} ranks, or raise "
+         "{} ranks in tensor groups of {} share {} packs: a group needs one at least; use at most {} ranks, or raise "
          "train.packs",
-         ranks, config.train.packs, config.train.packs);
+         ranks, tensor, config.train.packs, config.train.packs * tensor);
   }
   RunFacts facts;
   facts.config = std::move(config);

@@ -4,6 +4,7 @@
 
 #include "base/digest.hpp"
 #include "base/log.hpp"
+#include "comm/grid.hpp"
 #include "config/resolve.hpp"
 #include "data/batch_plan.hpp"
 #include "data/loader.hpp"
@@ -27,7 +28,7 @@ namespace {
 /// Everything a run consists of, in the order it is made.
 class Run {
  public:
-  Run(comm::Communicator& world, const RunOptions& options, data::SharedCorpus& corpus, RunFacts facts,
+  Run(comm::Grid& grid, const RunOptions& options, data::SharedCorpus& corpus, RunFacts facts,
       const std::optional<infer::LoadedModel>& source, RunFolder& folder);
   ExitCode execute();
 
@@ -80,18 +81,18 @@ std::optional<io::CheckpointReader> open_start(comm::Communicator& world, RunFol
   return stored;
 }
 
-Run::Run(comm::Communicator& world, const RunOptions& options, data::SharedCorpus& corpus, RunFacts facts,
+Run::Run(comm::Grid& grid, const RunOptions& options, data::SharedCorpus& corpus, RunFacts facts,
          const std::optional<infer::LoadedModel>& source, RunFolder& folder)
-    : world_(world),
+    : world_(*grid.world),
       options_(options),
       facts_(std::move(facts)),
-      sampling_(read_rules(world, facts_)),
+      sampling_(read_rules(world_, facts_)),
       folder_(folder),
-      stored_(open_start(world, folder_, options, facts_)),
+      stored_(open_start(world_, folder_, options, facts_)),
       plan_(corpus.node(), corpus.table(), facts_.config.train, facts_.config.model.max_seq_len, sampling_),
-      learner_(world, facts_.config, config::precision_type(facts_.precision)),
-      loader_(world, corpus, plan_, learner_.share(), data::supervise_by(facts_.config.train.loss)),
-      evaluation_(world, facts_),
+      learner_(grid, facts_.config, config::precision_type(facts_.precision)),
+      loader_(world_, corpus, plan_, learner_.share(), data::supervise_by(facts_.config.train.loss)),
+      evaluation_(grid, facts_),
       saves_(facts_.config.checkpoint),
       limit_(find_time_limit(facts_.config.run.time_limit)) {
   check_plan();
@@ -113,6 +114,7 @@ void Run::check_plan() const {
 void Run::resume(const io::CheckpointReader& checkpoint) {
   std::string missing;
   comm::together(world_, [&] { missing = learner_.restore(checkpoint); });
+  learner_.loaded();
   state_ = from_meta(checkpoint.meta());
   state_.planned_steps = plan_.steps();
   seconds_before_ = state_.wall_seconds;
@@ -126,6 +128,13 @@ void Run::note_changes(const io::CheckpointReader& checkpoint, const std::string
   if (checkpoint.meta().fingerprint != facts_.fingerprint) {
     note(fmt::format("continues, not bit-equal: was {}; is {}", checkpoint.meta().fingerprint, facts_.fingerprint));
   }
+  const io::CheckpointMeta& stored = checkpoint.meta();
+  const std::int64_t tensor = facts_.config.parallel.tensor;
+  if (stored.world_size != facts_.ranks || stored.tensor_parallel != tensor) {
+    note(fmt::format("was data {} x tensor {}, is data {} x tensor {}: {}", stored.data_parallel,
+                     stored.tensor_parallel, facts_.ranks / tensor, tensor,
+                     stored.fingerprint == facts_.fingerprint ? "bit-equal" : "not bit-equal"));
+  }
   if (checkpoint.meta().planned_steps != plan_.steps()) {
     note(fmt::format("planned steps were {}, are {}: not bit-equal to the run as it was planned",
                      checkpoint.meta().planned_steps, plan_.steps()));
@@ -136,7 +145,14 @@ void Run::note_changes(const io::CheckpointReader& checkpoint, const std::string
 }
 
 void Run::start_new(const std::optional<infer::LoadedModel>& source) {
-  source ? learner_.initialise_from(source->flat.span(), source->zl_init) : learner_.initialise();
+  if (source) {
+    learner_.initialise([&](const Parameter& row, std::int64_t first, std::span<float> values) {
+      const float* from = row.trainable ? source->flat.data() + row.offset : source->zl_init.data();
+      std::copy_n(from + first, values.size(), values.begin());
+    });
+  } else {
+    learner_.initialise();
+  }
   folder_.open_metrics(facts_, state_, false);
 }
 
@@ -148,10 +164,13 @@ void Run::announce() const {
             config.train.pack_tokens, facts_.precision, facts_.ranks, facts_.threads);
   log::info("rank 0 holds {:.1f} MiB of buffers (hrm train --dry-run lists every rank's by part)",
             static_cast<double>(memory_bytes_total()) / (1 << 20));
-  if (config.train.packs % facts_.ranks != 0) {
-    log::info("uneven shares: {} rank(s) work on {} packs of a batch, the others on {}",
-              config.train.packs % facts_.ranks, config.train.packs / facts_.ranks + 1,
-              config.train.packs / facts_.ranks);
+  const std::int64_t groups = facts_.ranks / config.parallel.tensor;
+  if (config.parallel.tensor > 1) {
+    log::info("layout: data {} x tensor {}", groups, config.parallel.tensor);
+  }
+  if (config.train.packs % groups != 0) {
+    log::info("uneven shares: {} data rank(s) work on {} packs of a batch, the others on {}",
+              config.train.packs % groups, config.train.packs / groups + 1, config.train.packs / groups);
   }
   if (limit_) {
     log::info("the time limit leaves {:.0f} s ({})", limit_->end_time - wall_clock(), limit_->source);
@@ -203,8 +222,10 @@ bool Run::step() {
     learner_.accumulate(infer::view(pack), horizon, divisor);
   }
 
-  const bool save_now = world_.rank() == 0 && saves_.due_by_time();
-  StepResult result = learner_.finish_step(horizon, schedule.learning_rate, wants_to_stop(number), save_now);
+  Votes votes;
+  votes.stop = wants_to_stop(number) ? 1 : 0;
+  votes.save = world_.rank() == 0 && saves_.due_by_time() ? 1 : 0;
+  StepResult result = learner_.finish_step(horizon, schedule.learning_rate, votes);
   result.seconds.data = seconds_data;
   if (!result.finite) {
     fail(ExitCode::numerics,
@@ -222,13 +243,13 @@ bool Run::step() {
   state_.wall_seconds = seconds_before_ + since_start_.seconds();
   after_step(batch, result, timer.seconds());
   const bool last = state_.step == plan_.steps();
-  if (!last && result.stop_votes == 0 && evaluation_.due(number)) {
+  if (!last && result.votes.stop == 0 && evaluation_.due(number)) {
     evaluate();
   }
-  if (!last && result.stop_votes == 0 && (saves_.due_by_steps(number) || result.save_votes > 0)) {
+  if (!last && result.votes.stop == 0 && (saves_.due_by_steps(number) || result.votes.save > 0)) {
     save("interval");
   }
-  return result.stop_votes > 0;
+  return result.votes.stop > 0;
 }
 
 nlohmann::json Run::metrics_row(const data::Batch& batch, const StepResult& result, double seconds) const {
@@ -260,7 +281,7 @@ nlohmann::json Run::metrics_row(const data::Batch& batch, const StepResult& resu
 
 void Run::after_step(const data::Batch& batch, const StepResult& result, double seconds) {
   step_seconds_ = step_seconds_ == 0 ? seconds : 0.9 * step_seconds_ + 0.1 * seconds;
-  const bool last = state_.step == plan_.steps() || result.stop_votes > 0;
+  const bool last = state_.step == plan_.steps() || result.votes.stop > 0;
   if (state_.step % facts_.config.train.log_interval == 0 || last) {
     const auto tokens = static_cast<double>(result.sums.tokens);
     folder_.append(metrics_row(batch, result, seconds));
@@ -349,7 +370,8 @@ ExitCode train(comm::Communicator& world, const config::RunConfig& given, const 
   config::RunConfig config = given;
   config::check_training(config);
   config::check_model(config.model);
-  const std::optional<infer::LoadedModel> source = load_source(world, options, config);
+  comm::Grid grid = comm::make_grid(world, config.parallel.tensor);
+  const std::optional<infer::LoadedModel> source = load_source(grid, options, config);
   data::SharedCorpus corpus(world, config.data.path);
   RunFacts facts = make_facts(world.size(), config, corpus.info());
   if (source) {
@@ -357,7 +379,7 @@ ExitCode train(comm::Communicator& world, const config::RunConfig& given, const 
   }
   RunFolder folder(world, facts.config);
   try {
-    Run run(world, options, corpus, facts, source, folder);
+    Run run(grid, options, corpus, facts, source, folder);
     return run.execute();
   } catch (const InputError& error) {
     folder.fail_with(error.code(), error.what());  // the verdict outlives the launcher; main reports

@@ -25,8 +25,9 @@ config::Identity identity(config::RunConfig config, const std::string& precision
 }  // namespace
 
 std::string fingerprint(const config::RunConfig& config) {
-  return fmt::format("{} {}; {}; {}; tensor {}", created_by(), build_type(), kernels::matmul_library(),
-                     kernels::instruction_set(), config.parallel.tensor);
+  return fmt::format("{} {}; {}; {}; tensor {}{}", created_by(), build_type(), kernels::matmul_library(),
+                     kernels::instruction_set(), config.parallel.tensor,
+                     config.train.deterministic ? "" : "; gradients summed in the library's order");
 }
 
 io::CheckpointMeta to_meta(const TrainState& state, const RunFacts& facts, std::span<const std::uint64_t> cursors) {

@@ -9,6 +9,7 @@
 #include "validate/cases.hpp"
 #include "validate/golden_model.hpp"
 #include "validate/lead.hpp"
+#include "validate/whole_tensors.hpp"
 
 namespace hrm::validate {
 namespace {
@@ -52,7 +53,7 @@ std::vector<DecodeCase> read_cases(const GoldenFile& file, std::int64_t vocabula
 }
 
 std::unique_ptr<model::Decoder> make_decoder(const config::ModelConfig& model, Precision precision,
-                                             const std::vector<DecodeCase>& cases) {
+                                             const std::vector<DecodeCase>& cases, const Layout& layout) {
   model::DecoderLimits limits;
   limits.max_batch = static_cast<std::int64_t>(cases.size());
   for (const DecodeCase& one : cases) {
@@ -60,7 +61,22 @@ std::unique_ptr<model::Decoder> make_decoder(const config::ModelConfig& model, P
     limits.prefill_slots += prompt;
     limits.max_context = std::max(limits.max_context, prompt + static_cast<std::int64_t>(one.generated.size()));
   }
-  return model::Decoder::make(model, precision, limits);
+  return model::Decoder::make(model, precision, limits, {layout.grid.tensor.get(), layout.config.parallel.sequence});
+}
+
+void load_weights(const GoldenFile& file, model::Decoder& decoder) {
+  std::vector<float> flat(static_cast<std::size_t>(decoder.table().flat_size));
+  std::vector<float> zl_init;
+  for (const Parameter& row : decoder.table().rows) {
+    const auto count = static_cast<std::size_t>(row.count());
+    if (row.trainable) {
+      read_slice(file, "/weights", row, 0, std::span(flat).subspan(static_cast<std::size_t>(row.offset), count));
+    } else {
+      zl_init.resize(count);
+      read_slice(file, "/weights", row, 0, zl_init);
+    }
+  }
+  decoder.load(flat, zl_init);
 }
 
 void append_logits(std::vector<DecodeCase>& cases, Matrix<const float> logits) {
@@ -119,14 +135,14 @@ void compare(const GoldenFile& file, const DecodeCase& one, std::int64_t vocabul
 
 }  // namespace
 
-void validate_decode(const GoldenFile& file, Report& report) {
-  config::ModelConfig model = read_model_config(file, report);
+void validate_decode(const GoldenFile& file, const Layout& layout, Report& report) {
+  const config::ModelConfig model = read_model_config(file, report);
+  // Nothing is shared between groups: each decodes all prompts.
+  check_layout(file, model, layout.grid.data->size(), layout);
   std::vector<DecodeCase> cases = read_cases(file, model.vocab_size);
-  const auto decoder = make_decoder(model, report.precision(), cases);
-  FlatState state(decoder->table(), config::TrainConfig{});
-  const std::vector<float> zl_init = read_constant_state(file, decoder->table(), report);
-  state.read_weights(file, "/weights");
-  decoder->load(state.weights(), zl_init);
+  const auto decoder = make_decoder(model, report.precision(), cases, layout);
+  check_weights(file, decoder->table(), report);
+  load_weights(file, *decoder);
 
   decode(*decoder, cases);
 

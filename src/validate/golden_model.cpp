@@ -10,6 +10,7 @@
 #include "config/value.hpp"
 #include "model/unroll.hpp"
 #include "validate/sequences.hpp"
+#include "validate/whole_tensors.hpp"
 
 namespace hrm::validate {
 namespace {
@@ -146,19 +147,16 @@ Limits model_limits(const config::ModelConfig& model, Precision precision) {
   return precision == Precision::fp32 ? fp32_limits : bf16_model_limits(roundings(model));
 }
 
-std::vector<float> read_constant_state(const GoldenFile& file, const ParameterTable& table, Report& report) {
-  std::vector<float> constant;
+void check_weights(const GoldenFile& file, const ParameterTable& table, Report& report) {
   std::int64_t inexact = 0;
   for (const Parameter& row : table.rows) {
-    const Reals values = file.reals("/weights/" + row.name, row.shape);
+    const Reals values = file.reals("/weights/" + row.name, row.slice.logical_shape);
     inexact += count_inexact(values, false);
     if (!row.trainable) {
-      constant.assign(values.begin(), values.end());
       report.count("weights/" + row.name + "/inexact_in_bfloat16", count_inexact(values, true), 0);
     }
   }
   report.count("weights/inexact_in_float32", inexact, 0);
-  return constant;
 }
 
 model::PackView GoldenPack::view() const {
@@ -233,12 +231,44 @@ void compare_with_samples(const GoldenFile& file, const std::string& group, cons
   report.counts(name + "/labels", labels, widened(pack.labels));
 }
 
-std::vector<bool> rows_with_gradient(const model::Network& network, model::Horizon horizon) {
-  std::vector<bool> present;
-  for (std::size_t row = 0; row < network.table().rows.size(); ++row) {
-    present.push_back(network.table().rows[row].trainable && network.has_gradient(static_cast<int>(row), horizon));
+std::unique_ptr<train::Learner> make_learner(const GoldenFile& file, const config::ModelConfig& model,
+                                             const config::TrainConfig& train, const std::vector<GoldenPack>& packs,
+                                             const Layout& layout, Report& report) {
+  check_layout(file, model, std::ssize(packs), layout);
+  config::RunConfig run = layout.config;
+  run.model = model;
+  run.model.max_seq_len = std::max(model.max_seq_len, packs[0].slots());
+  run.train = train;
+  run.train.packs = std::ssize(packs);
+  run.train.pack_tokens = packs[0].slots();
+  run.train.deterministic = layout.config.train.deterministic;
+  run.train.recompute = layout.config.train.recompute;
+  auto learner = std::make_unique<train::Learner>(layout.grid, run, report.precision());
+  check_weights(file, learner->table(), report);
+  learner->initialise([&file](const Parameter& row, std::int64_t first, std::span<float> values) {
+    read_slice(file, "/weights", row, first, values);
+  });
+  return learner;
+}
+
+train::StepResult update(train::Learner& learner, const std::vector<GoldenPack>& packs, model::Horizon horizon,
+                         double divisor, double learning_rate) {
+  learner.begin_step();
+  for (std::int64_t pack = learner.share().first; pack < learner.share().last; ++pack) {
+    learner.accumulate(packs[static_cast<std::size_t>(pack)].view(), horizon, divisor);
   }
-  return present;
+  return learner.finish_step(horizon, learning_rate);
+}
+
+void compare_gradients(const GoldenFile& file, const std::string& group, train::Learner& learner,
+                       model::Horizon horizon, double limit, const Layout& layout, Report& report) {
+  std::vector<bool> present;
+  for (std::size_t row = 0; row < learner.table().rows.size(); ++row) {
+    present.push_back(learner.table().rows[row].trainable &&
+                      learner.network().has_gradient(static_cast<int>(row), horizon));
+  }
+  compare_gradients(file, group, learner.table(), present, gather(*layout.grid.world, learner.gradient_parts()), limit,
+                    report);
 }
 
 }  // namespace hrm::validate

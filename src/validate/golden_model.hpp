@@ -1,14 +1,14 @@
 #pragma once
-// A model and its packs as golden files give them (golden C.1): configuration from the root's attributes, weights into
-// the flat array of training, packs as the network reads them.
+// A model and its packs as golden files give them (golden C.1), and training of it as `hrm train` does it.
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "config/run_config.hpp"
 #include "model/network.hpp"
-#include "validate/flat_state.hpp"
+#include "train/learner.hpp"
 #include "validate/golden_file.hpp"
+#include "validate/layout.hpp"
 #include "validate/report.hpp"
 
 namespace hrm::validate {
@@ -28,9 +28,8 @@ std::int64_t roundings(const config::ModelConfig& model);
 /// Limits of a model's quantities in the report's precision.
 Limits model_limits(const config::ModelConfig& model, Precision precision);
 
-/// /weights/zL_init rounded to float32; empty where the architecture has none. Reports whether all weights are exact in
-/// float32, and zL_init in bfloat16, as the specification promises.
-std::vector<float> read_constant_state(const GoldenFile& file, const ParameterTable& table, Report& report);
+/// Reports whether all weights are exact in float32, and zL_init in bfloat16, as the specification promises.
+void check_weights(const GoldenFile& file, const ParameterTable& table, Report& report);
 
 /// Label of a row that is not supervised.
 inline constexpr std::int32_t no_label = -100;
@@ -61,18 +60,17 @@ GoldenPack read_pack(const GoldenFile& file, const std::string& group, std::int6
 void compare_with_samples(const GoldenFile& file, const std::string& group, const GoldenPack& pack, bool target_only,
                           Report& report);
 
-/// Adds the gradient of every pack into one flat array.
-class FlatSink final : public model::GradientSink {
- public:
-  explicit FlatSink(std::span<float> flat) : flat_(flat) {}
-  std::span<float> flat() override { return flat_; }
-  void done(int) override {}
+/// A learner of `model` with the file's weights, for batches of `packs`. `train`: the optimizer's settings.
+std::unique_ptr<train::Learner> make_learner(const GoldenFile& file, const config::ModelConfig& model,
+                                             const config::TrainConfig& train, const std::vector<GoldenPack>& packs,
+                                             const Layout& layout, Report& report);
 
- private:
-  std::span<float> flat_;
-};
+/// One update on all packs; each rank works on its share of them.
+train::StepResult update(train::Learner& learner, const std::vector<GoldenPack>& packs, model::Horizon horizon,
+                         double divisor, double learning_rate);
 
-/// Rows that have a gradient at a horizon.
-std::vector<bool> rows_with_gradient(const model::Network& network, model::Horizon horizon);
+/// Compares the last update's gradient sums with GROUP/NAME.
+void compare_gradients(const GoldenFile& file, const std::string& group, train::Learner& learner,
+                       model::Horizon horizon, double limit, const Layout& layout, Report& report);
 
 }  // namespace hrm::validate

@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 
 #include "base/error.hpp"
 #include "validate/cases.hpp"
 #include "validate/golden_model.hpp"
 #include "validate/lead.hpp"
+#include "validate/whole_tensors.hpp"
 
 namespace hrm::validate {
 namespace {
@@ -21,6 +21,7 @@ config::TrainConfig optimizer_config(const GoldenFile& file) {
   train.beta2 = file.real_attribute("/", "optim_beta2");
   train.weight_decay = file.real_attribute("/", "optim_weight_decay");
   train.ema = file.has_attribute("/", "optim_ema") ? file.real_attribute("/", "optim_ema") : 0;
+  train.learning_rate = file.real_attribute("/", "optim_lr");
   return train;
 }
 
@@ -63,66 +64,64 @@ StateLimits state_limits(Precision precision, const Limits& limits, double rate)
   return {limits.value, limits.gradient, 2 * limits.gradient, 2 * rate * static_cast<double>(updates)};
 }
 
-/// One model case in progress.
+/// One model case in progress: the three parts in this order.
 class ModelCase {
  public:
-  ModelCase(const GoldenFile& file, Report& report);
+  ModelCase(const GoldenFile& file, const Layout& layout, Report& report);
 
   void compare_forward();
   void compare_gradients();
   void compare_updates();
 
  private:
-  std::unique_ptr<model::Network> make_network();
-  void load() { network_->load(state_->weights(), zl_init_); }
+  void plan_horizons();
   void compare_trace(const model::Inspection& seen);
   void compare_predictions(const model::Inspection& seen, const Reals& logits);
-  /// Mean loss of a forward and backward pass; the gradient is in the state.
-  double forward_backward(std::int64_t bp_steps);
+  const GoldenPack& pack() const { return packs_[0]; }
+  /// The next of the three updates; adds its loss to losses_.
+  void update_once();
 
   const GoldenFile& file_;
+  const Layout& layout_;
   Report& report_;
   config::ModelConfig model_;
   std::int64_t bp_steps_;
   std::vector<std::int64_t> update_steps_;
-  GoldenPack pack_;
+  std::vector<GoldenPack> packs_;  ///< one
   Limits limits_;
-  std::unique_ptr<model::Network> network_;
-  std::vector<float> zl_init_;
-  std::optional<FlatState> state_;
+  config::TrainConfig train_;
+  std::unique_ptr<train::Learner> learner_;
+  Reals losses_;  ///< mean loss of each update so far
 };
 
-ModelCase::ModelCase(const GoldenFile& file, Report& report)
+ModelCase::ModelCase(const GoldenFile& file, const Layout& layout, Report& report)
     : file_(file),
+      layout_(layout),
       report_(report),
       model_(read_model_config(file, report)),
       bp_steps_(read_bp_steps(file, model_)),
       update_steps_(steps_per_update(file, bp_steps_)),
-      pack_(read_pack(file, "/batch", file.integer_attribute("/", "max_tokens"), model_.vocab_size, report)),
-      limits_(model_limits(model_, report.precision())) {
-  report.count("@num_sequences", static_cast<std::int64_t>(pack_.prefix_lens.size()),
+      packs_{read_pack(file, "/batch", file.integer_attribute("/", "max_tokens"), model_.vocab_size, report)},
+      limits_(model_limits(model_, report.precision())),
+      train_(optimizer_config(file)) {
+  report.count("@num_sequences", static_cast<std::int64_t>(pack().prefix_lens.size()),
                file.integer_attribute("/", "num_sequences"));
-  report.count("@total_tokens", pack_.total(), file.integer_attribute("/", "total_tokens"));
-  compare_with_samples(file, "/batch", pack_, file.flag_attribute("/", "target_only"), report);
-  if (pack_.rows.empty()) {
+  report.count("@total_tokens", pack().total(), file.integer_attribute("/", "total_tokens"));
+  compare_with_samples(file, "/batch", pack(), file.flag_attribute("/", "target_only"), report);
+  if (pack().rows.empty()) {
     file.refuse("/batch/labels", "holds no label");
   }
-  network_ = make_network();
-  zl_init_ = read_constant_state(file, network_->table(), report);
-  state_.emplace(network_->table(), optimizer_config(file));
-  state_->read_weights(file, "/weights");
-  load();
+  plan_horizons();
+  learner_ = make_learner(file, model_, train_, packs_, layout, report);
 }
 
-std::unique_ptr<model::Network> ModelCase::make_network() {
-  // The network plans its memory for these horizons.
+/// The network plans its memory for these.
+void ModelCase::plan_horizons() {
   if (bp_steps_ > 0) {
     model_.bp_min_steps = std::min(bp_steps_, *std::min_element(update_steps_.begin(), update_steps_.end()));
     model_.bp_max_steps = std::max(bp_steps_, *std::max_element(update_steps_.begin(), update_steps_.end()));
     report_.count("@bp_steps_per_update/0", update_steps_[0], bp_steps_);
   }
-  model_.max_seq_len = std::max(model_.max_seq_len, pack_.slots());
-  return model::Network::make(model_, report_.precision(), pack_.slots(), model::Purpose::training);
 }
 
 void ModelCase::compare_trace(const model::Inspection& seen) {
@@ -135,7 +134,7 @@ void ModelCase::compare_trace(const model::Inspection& seen) {
   for (const auto& [step, output] : seen.trace) {
     const std::string path = group + "/" + step;
     report_.reals(path.substr(1), Reals(output.begin(), output.end()),
-                  file_.reals(path, {pack_.slots(), model_.hidden_size}), limits_.value);
+                  file_.reals(path, {pack().slots(), model_.hidden_size}), limits_.value);
   }
 }
 
@@ -144,7 +143,7 @@ void ModelCase::compare_predictions(const model::Inspection& seen, const Reals& 
   const double largest = largest_magnitude(logits);
   const double off = limits_.value * largest;
   // A margin is a difference of two logits, so it is as exact as they are.
-  const double computed = smallest_margin(seen.logits, pack_);
+  const double computed = smallest_margin(seen.logits, pack());
   report_.reals("expected/argmax_margin_min", {&computed, 1}, {&margin, 1}, 2 * limits_.value, largest);
   if (report_.precision() != Precision::fp32 && margin <= 2 * off) {
     return;  // rounding may change a prediction
@@ -154,11 +153,11 @@ void ModelCase::compare_predictions(const model::Inspection& seen, const Reals& 
 }
 
 void ModelCase::compare_forward() {
-  const model::Inspection seen = network_->inspect(pack_.view());
-  const Reals logits = file_.reals("/expected/logits", {pack_.slots(), model_.vocab_size});
+  const model::Inspection seen = learner_->network().inspect(pack().view());
+  const Reals logits = file_.reals("/expected/logits", {pack().slots(), model_.vocab_size});
   compare_trace(seen);
   report_.reals("expected/z_final", Reals(seen.z.begin(), seen.z.end()),
-                file_.reals("/expected/z_final", {pack_.slots(), model_.hidden_size}), limits_.value);
+                file_.reals("/expected/z_final", {pack().slots(), model_.hidden_size}), limits_.value);
   report_.reals("expected/logits", Reals(seen.logits.begin(), seen.logits.end()), logits, limits_.value);
   report_.real("expected/loss_sum", seen.sums.loss_sum, file_.real("/expected/loss_sum"), limits_.value);
   report_.real("expected/loss", seen.sums.loss_sum / static_cast<double>(seen.sums.tokens),
@@ -168,17 +167,15 @@ void ModelCase::compare_forward() {
   compare_predictions(seen, logits);
 }
 
-double ModelCase::forward_backward(std::int64_t bp_steps) {
-  std::fill(state_->gradient().begin(), state_->gradient().end(), 0.0F);
-  FlatSink sink(state_->gradient());
-  const model::PackSums sums = network_->forward_backward(pack_.view(), {bp_steps}, pack_.valid(), sink);
-  return sums.loss_sum / pack_.valid();
+void ModelCase::update_once() {
+  const std::int64_t steps = update_steps_[losses_.size()];
+  const train::StepResult result = update(*learner_, packs_, {steps}, pack().valid(), train_.learning_rate);
+  losses_.push_back(result.sums.loss_sum / pack().valid());
 }
 
 void ModelCase::compare_gradients() {
-  forward_backward(bp_steps_);
-  state_->compare_gradients(file_, "/expected/grads", rows_with_gradient(*network_, {bp_steps_}), limits_.gradient,
-                            report_);
+  update_once();
+  validate::compare_gradients(file_, "/expected/grads", *learner_, {bp_steps_}, limits_.gradient, layout_, report_);
 }
 
 void ModelCase::compare_updates() {
@@ -186,23 +183,20 @@ void ModelCase::compare_updates() {
   if (!file_.has(group)) {
     return;
   }
-  const double rate = file_.real_attribute("/", "optim_lr");
-  Reals losses;
-  for (const std::int64_t steps : update_steps_) {
-    losses.push_back(forward_backward(steps));
-    state_->update(rate, rows_with_gradient(*network_, {steps}));
-    load();
+  while (losses_.size() < update_steps_.size()) {
+    update_once();
   }
-  losses.push_back(network_->evaluate(pack_.view()).loss_sum / pack_.valid());
-  report_.reals("expected/after3/losses", losses, file_.reals(group + "/losses", {updates + 1}), limits_.value);
-  const bool complete = file_.flag_attribute(group, "complete");
-  state_->compare(file_, group, complete, state_limits(report_.precision(), limits_, rate), report_);
+  losses_.push_back(learner_->network().evaluate(pack().view()).loss_sum / pack().valid());
+  report_.reals("expected/after3/losses", losses_, file_.reals(group + "/losses", {updates + 1}), limits_.value);
+  compare_state(file_, group, file_.flag_attribute(group, "complete"), learner_->table(),
+                gather(*layout_.grid.world, learner_->checkpoint_parts()),
+                state_limits(report_.precision(), limits_, train_.learning_rate), report_);
 }
 
 }  // namespace
 
-void validate_model(const GoldenFile& file, Report& report) {
-  ModelCase model_case(file, report);
+void validate_model(const GoldenFile& file, const Layout& layout, Report& report) {
+  ModelCase model_case(file, layout, report);
   model_case.compare_forward();
   model_case.compare_gradients();
   model_case.compare_updates();

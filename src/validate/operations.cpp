@@ -196,7 +196,7 @@ void embedding(const Group& group) {
   const Shape shape{group.shape("ids", 1)[0], table_shape[1]};  // (T, D)
   const std::vector<std::int32_t> ids = group.ids("ids", shape[0], table_shape[0], 0);
   const auto scale = static_cast<float>(group.attribute("scale"));
-  const Array<float> table = group.matrix<float>("table", table_shape);
+  const Array<T> table = group.matrix<T>("table", table_shape);
   const Array<T> d_y = group.matrix<T>("d_y", shape);
   Array<T> y = like<T>(shape);
   Array<float> d_table = like<float>(table_shape);

@@ -34,7 +34,7 @@ Ints valid_counts(const std::vector<GoldenPack>& packs) {
 
 }  // namespace
 
-void validate_ranks(const GoldenFile& file, Report& report) {
+void validate_ranks(const GoldenFile& file, const Layout& layout, Report& report) {
   config::ModelConfig model = read_model_config(file, report);
   const model::Horizon horizon{read_bp_steps(file, model)};
   if (horizon.steps > 0) {
@@ -49,29 +49,22 @@ void validate_ranks(const GoldenFile& file, Report& report) {
   if (total == 0) {
     file.refuse("/batch_0/labels", "no batch holds a label");
   }
-  model.max_seq_len = std::max(model.max_seq_len, packs[0].slots());
-  const auto network = model::Network::make(model, report.precision(), packs[0].slots(), model::Purpose::training);
-  FlatState state(network->table(), config::TrainConfig{});
-  const std::vector<float> zl_init = read_constant_state(file, network->table(), report);
-  state.read_weights(file, "/weights");
-  network->load(state.weights(), zl_init);
-
+  const auto learner = make_learner(file, model, config::TrainConfig{}, packs, layout, report);
   Reals loss_sums;
   Reals losses;
-  FlatSink sink(state.gradient());
   for (const GoldenPack& pack : packs) {
-    loss_sums.push_back(network->forward_backward(pack.view(), horizon, divisor, sink).loss_sum);
+    loss_sums.push_back(learner->network().evaluate(pack.view()).loss_sum);
     losses.push_back(loss_sums.back() / divisor);
   }
+  const train::StepResult step = update(*learner, packs, horizon, divisor, 0);
 
   const Limits limits = model_limits(model, report.precision());
   report.counts("expected/valid_counts", counts, file.ints("/expected/valid_counts", {count}));
   report.real("expected/divisor", divisor, file.real("/expected/divisor"), fp32_limits.value);
   report.reals("expected/loss_sums", loss_sums, file.reals("/expected/loss_sums", {count}), limits.value);
   report.reals("expected/rank_losses", losses, file.reals("/expected/rank_losses", {count}), limits.value);
-  report.real("expected/pooled_loss", std::accumulate(loss_sums.begin(), loss_sums.end(), 0.0) / total,
-              file.real("/expected/pooled_loss"), limits.value);
-  state.compare_gradients(file, "/expected/grads", rows_with_gradient(*network, horizon), limits.gradient, report);
+  report.real("expected/pooled_loss", step.sums.loss_sum / total, file.real("/expected/pooled_loss"), limits.value);
+  compare_gradients(file, "/expected/grads", *learner, horizon, limits.gradient, layout, report);
 }
 
 }  // namespace hrm::validate

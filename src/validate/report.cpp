@@ -3,8 +3,8 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 
 #include "base/error.hpp"
@@ -52,12 +52,16 @@ void Report::count(const std::string& quantity, std::int64_t computed, std::int6
 }
 
 void Report::line(const std::string& quantity, double error, double limit) {
+  // Numbers that are not negative have the order of their bit patterns.
+  auto bits = std::bit_cast<std::int64_t>(error);
+  world_.max({&bits, 1});
+  error = std::bit_cast<double>(bits);
   const bool passed = error <= limit;
   ++lines_;
   failures_ += passed ? 0 : 1;
-  const std::string text =
-      fmt::format("{} {} {:.3e} {:.3e} {}\n", file_, quantity, error, limit, passed ? "PASS" : "FAIL");
-  std::fputs(text.c_str(), stdout);
+  if (world_.rank() == 0) {
+    fmt::print("{} {} {:.3e} {:.3e} {}\n", file_, quantity, error, limit, passed ? "PASS" : "FAIL");
+  }
 }
 
 }  // namespace hrm::validate

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/device.hpp"
+#include "comm/communicator.hpp"
 
 namespace hrm::validate {
 
@@ -32,10 +33,13 @@ inline constexpr Limits bf16_operation_limits{3 * bf16_unit, 10 * bf16_unit};
 /// norm derivatives.
 Limits bf16_model_limits(std::int64_t roundings);
 
+/// All ranks report the same quantities in the same order: each is judged by the rank that is worst off, and rank 0
+/// prints its line.
 class Report {
  public:
-  /// `tolerance` > 0 replaces every limit of a real quantity.
-  Report(Precision precision, double tolerance) : precision_(precision), tolerance_(tolerance) {}
+  /// `tolerance` > 0 replaces every limit of a real quantity. `world` outlives this object.
+  Report(comm::Communicator& world, Precision precision, double tolerance)
+      : world_(world), precision_(precision), tolerance_(tolerance) {}
 
   void begin_file(std::string file) { file_ = std::move(file); }
   Precision precision() const { return precision_; }
@@ -57,6 +61,7 @@ class Report {
  private:
   void line(const std::string& quantity, double error, double limit);
 
+  comm::Communicator& world_;
   Precision precision_;
   double tolerance_;
   std::string file_;

@@ -35,18 +35,18 @@ bool is_hdf5(const std::string& path) {
   fail(ExitCode::bad_data, "{}: no golden file of a known kind; take one of those that the specification lists", path);
 }
 
-void validate_hdf5(const std::string& path, Report& report) {
+void validate_hdf5(const std::string& path, const Layout& layout, Report& report) {
   const GoldenFile file(path);
   const std::vector<std::string> groups = file.children("/");
   if (file.integer_attribute("/", "format_version") != 1) {
     file.refuse("/@format_version", "is another than 1");
   }
   if (file.has("/batch")) {
-    validate_model(file, report);
+    validate_model(file, layout, report);
   } else if (file.has("/prompt_0")) {
-    validate_decode(file, report);
+    validate_decode(file, layout, report);
   } else if (file.has("/batch_0")) {
-    validate_ranks(file, report);
+    validate_ranks(file, layout, report);
   } else if (file.has("/step_1")) {
     validate_optimizer(file, report);
   } else if (std::any_of(groups.begin(), groups.end(), is_operation)) {
@@ -73,11 +73,11 @@ void validate_json(const std::string& path, Report& report) {
 
 }  // namespace
 
-void validate_file(const std::string& path, Report& report) {
+void validate_file(const std::string& path, const Layout& layout, Report& report) {
   const std::int64_t before = report.lines();
   report.begin_file(path);
   if (is_hdf5(path)) {
-    validate_hdf5(path, report);
+    validate_hdf5(path, layout, report);
   } else {
     validate_json(path, report);
   }

@@ -36,10 +36,10 @@ class Outcome:
         return f"$ {' '.join(map(str, self.command))}\nexit code {self.code}\n--- out\n{self.out}\n--- err\n{self.err}"
 
 
-def launch(command, environment=None, folder=None, timeout=120):
+def launch(command, environment=None, folder=None, timeout=120, stdin=""):
     try:
         done = subprocess.run([str(word) for word in command], capture_output=True, timeout=timeout, cwd=folder,
-                              env={**os.environ, **MPI_ENVIRONMENT, **(environment or {})})
+                              input=stdin.encode(), env={**os.environ, **MPI_ENVIRONMENT, **(environment or {})})
     except subprocess.TimeoutExpired as expired:
         raise AssertionError(f"hangs: {expired}") from expired
     return Outcome(command, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))

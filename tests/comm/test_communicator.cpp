@@ -14,8 +14,9 @@ TEST(SerialCommunicator, ExchangesWithItselfInOrder) {
   const std::array<float, 1> b{3};
   std::array<float, 2> first{};
   std::array<float, 1> second{};
-  const std::array<Send, 2> sends{Send{0, a}, Send{0, b}};
-  const std::array<Receive, 2> receives{Receive{0, first}, Receive{0, second}};
+  const std::array<Send, 2> sends{Send{0, std::as_bytes(std::span(a))}, Send{0, std::as_bytes(std::span(b))}};
+  const std::array<Receive, 2> receives{Receive{0, std::as_writable_bytes(std::span(first))},
+                                        Receive{0, std::as_writable_bytes(std::span(second))}};
 
   group->start_exchange(sends, receives);
   group->finish_exchange();
@@ -28,8 +29,8 @@ TEST(SerialCommunicator, RefusesATransferOfUnequalLengths) {
   const auto group = serial_communicator();
   const std::array<float, 2> a{1, 2};
   std::array<float, 1> small{};
-  const std::array<Send, 1> sends{Send{0, a}};
-  const std::array<Receive, 1> receives{Receive{0, small}};
+  const std::array<Send, 1> sends{Send{0, std::as_bytes(std::span(a))}};
+  const std::array<Receive, 1> receives{Receive{0, std::as_writable_bytes(std::span(small))}};
 
   EXPECT_THROW(group->start_exchange(sends, receives), InternalError);
 }

@@ -38,49 +38,21 @@ Values tree_sum(PackRange node, std::int64_t size) {
   return left;
 }
 
-void add_into(Values& left, const Values& right) {
-  for (std::size_t i = 0; i < left.size(); ++i) {
-    left[i] += right[i];
+/// `size` flat elements as buckets of whole blocks.
+std::vector<Bucket> buckets_of(std::initializer_list<std::int64_t> blocks) {
+  std::vector<Bucket> buckets;
+  std::int64_t first = 0;
+  for (const std::int64_t count : blocks) {
+    buckets.push_back({0, 0, {first, first + count * flat_block}});
+    first += count * flat_block;
   }
-}
-
-/// What `ranks` ranks compute together, one after the other in this process.
-Values sum_over_ranks(std::int64_t packs, int ranks, std::int64_t size) {
-  std::vector<Values> values;
-  for (std::int64_t pack = 0; pack < packs; ++pack) {
-    values.push_back(pack_gradient(pack, size));
-  }
-  const auto add = [&](int left, int right) {
-    add_into(values[static_cast<std::size_t>(left)], values[static_cast<std::size_t>(right)]);
-  };
-  TreeSum across(packs);
-  for (int rank = 0; rank < ranks; ++rank) {
-    const PackRange share = pack_share(packs, rank, ranks);
-    TreeSum local(packs);
-    for (std::int64_t pack = share.first; pack < share.last; ++pack) {
-      local.push({{pack, pack + 1}, static_cast<int>(pack)}, add);
-    }
-    for (const TreeSum::Partial& partial : local.held()) {
-      across.push(partial, add);
-    }
-  }
-  EXPECT_EQ(across.held().size(), 1U);
-  return values[static_cast<std::size_t>(across.held().front().slot)];
+  return buckets;
 }
 
 TEST(PackShare, FirstRanksHaveOneMore) {
   EXPECT_EQ(pack_share(7, 0, 3), (PackRange{0, 3}));
   EXPECT_EQ(pack_share(7, 1, 3), (PackRange{3, 5}));
   EXPECT_EQ(pack_share(7, 2, 3), (PackRange{5, 7}));
-}
-
-TEST(FlatShare, IsWholeBlocksAndMayBeEmpty) {
-  const std::int64_t size = 2 * flat_block + 64;
-
-  EXPECT_EQ(flat_share(size, 0, 4), (FlatRange{0, flat_block}));
-  EXPECT_EQ(flat_share(size, 1, 4), (FlatRange{flat_block, 2 * flat_block}));
-  EXPECT_EQ(flat_share(size, 2, 4), (FlatRange{2 * flat_block, size}));
-  EXPECT_EQ(flat_share(size, 3, 4), (FlatRange{size, size}));
 }
 
 TEST(CoveringNodes, AreTheMaximalNodesOfAShare) {
@@ -100,47 +72,41 @@ TEST(Siblings, OnlyChildrenOfOneNodeMeet) {
 
 TEST(GradientTree, SumsInTreeOrderOnOneRank) {
   const auto group = serial_communicator();
-  const std::int64_t size = 200;
+  const std::vector<Bucket> buckets = buckets_of({1, 2});
+  const std::int64_t size = 3 * flat_block;
   for (std::int64_t packs = 1; packs <= 13; ++packs) {
-    GradientTree tree(*group, packs, size, false);
-    Values result(static_cast<std::size_t>(size));
+    GradientTree tree(*group, packs, FlatShards(buckets, 0, 1), {});
 
     for (std::int64_t pack = 0; pack < packs; ++pack) {
       const std::span<float> current = tree.current();
       const Values gradient = pack_gradient(pack, size);
       std::copy(gradient.begin(), gradient.end(), current.begin());
+      tree.finished(1);
+      tree.finished(0);
       tree.pack_done();
     }
-    tree.reduce(result);
+    tree.reduce();
 
-    EXPECT_EQ(result, tree_sum({0, packs}, size)) << packs << " packs";
+    const std::span<float> result = tree.result();
+    EXPECT_EQ(Values(result.begin(), result.end()), tree_sum({0, packs}, size)) << packs << " packs";
   }
 }
 
-TEST(GradientTree, OrderDoesNotDependOnTheNumberOfRanks) {
-  const std::int64_t size = 50;
-  for (std::int64_t packs = 1; packs <= 13; ++packs) {
-    const Values expected = tree_sum({0, packs}, size);
-    for (int ranks = 1; ranks <= packs; ++ranks) {
-      EXPECT_EQ(sum_over_ranks(packs, ranks, size), expected) << packs << " packs on " << ranks << " ranks";
-    }
-  }
-}
-
-TEST(GradientTree, CurrentIsZeroForEveryPackAndStep) {
+TEST(GradientTree, CurrentIsZeroForEveryPackAndStepAndUnfinishedBucketsStayZero) {
   const auto group = serial_communicator();
-  GradientTree tree(*group, 3, 100, true);
-  Values result(100);
+  GradientTree tree(*group, 3, FlatShards(buckets_of({1, 1}), 0, 1), {});
   for (int step = 0; step < 2; ++step) {
     tree.start();
     for (int pack = 0; pack < 3; ++pack) {
       tree.current()[99] += 1;
+      tree.finished(0);
       tree.pack_done();
     }
-    tree.reduce(result);
+    tree.reduce();
 
-    EXPECT_EQ(result[99], 3.0F);
-    EXPECT_EQ(result[98], 0.0F);
+    EXPECT_EQ(tree.result()[99], 3.0F);
+    EXPECT_EQ(tree.result()[98], 0.0F);
+    EXPECT_EQ(tree.result()[flat_block], 0.0F);
   }
 }
 
@@ -159,22 +125,33 @@ TEST(GradientTree, HoldsLogarithmicallyManyPartials) {
 }
 
 TEST(GradientTree, StatedBytesAreTheAllocatedOnes) {
-  const auto group = serial_communicator();
-  const std::size_t before = memory_bytes(MemoryPart::tree);
+  const std::vector<Bucket> buckets = buckets_of({3, 40, 7});
+  for (const bool deterministic : {true, false}) {
+    for (const int ranks : {1, 3, 6}) {
+      ReductionOptions options;
+      options.deterministic = deterministic;
+      options.unit = 16 * flat_block;
+      const auto group = pretend_communicator(ranks / 2, ranks);
+      const auto held = [] { return memory_bytes(MemoryPart::tree) + memory_bytes(MemoryPart::gradients); };
+      const std::size_t before = held();
 
-  const GradientTree tree(*group, 6, 1000, true);
+      const GradientTree tree(*group, 6, FlatShards(buckets, ranks / 2, ranks), options);
 
-  EXPECT_EQ(memory_bytes(MemoryPart::tree) - before, static_cast<std::size_t>(GradientTree::bytes(6, 1000, 0, 1)));
+      EXPECT_EQ(held() - before, static_cast<std::size_t>(GradientTree::bytes(6, buckets, ranks / 2, ranks, options)));
+    }
+  }
 }
 
 TEST(GradientTree, ReceiveSpaceDoesNotGrowWithTheGradient) {
-  const std::int64_t limit = 64 * flat_block;
+  ReductionOptions options;
+  options.unit = 64 * flat_block;
   const std::int64_t partials = GradientTree::partials(16, {0, 4});
-  for (const std::int64_t size : {std::int64_t{1} << 24, std::int64_t{1} << 28}) {
-    const std::int64_t received = GradientTree::bytes(16, size, 0, 4, limit) - partials * size * 4;
+  for (const std::int64_t blocks : {4096, 65536}) {
+    const std::vector<Bucket> buckets = buckets_of({blocks});
+    const std::int64_t received = GradientTree::bytes(16, buckets, 0, 4, options) - partials * blocks * flat_block * 4;
 
     EXPECT_GT(received, 0);
-    EXPECT_LE(received, 2 * limit * 4);
+    EXPECT_LE(received, options.unit * 4);
   }
 }
 

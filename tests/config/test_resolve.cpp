@@ -84,18 +84,18 @@ TEST(Resolve, FilesOfTheCurrentFolderComeFirst) {
 
 TEST(Resolve, ValuesWithoutEffectAreOneWarning) {
   Sources sources;
-  sources.sets = {"checkpoint.async=false", "io.stripe_count=4", "train.deterministic=false"};
+  sources.sets = {"checkpoint.async=false", "io.stripe_count=4", "parallel.sequence=false",
+                  "train.deterministic=false"};
 
   const std::vector<std::string> warnings = resolve(sources).warnings;
 
   ASSERT_EQ(warnings.size(), 1U);
-  EXPECT_TRUE(warnings[0].ends_with(": checkpoint.async, io.stripe_count, train.deterministic")) << warnings[0];
+  EXPECT_TRUE(warnings[0].ends_with(": checkpoint.async, io.stripe_count")) << warnings[0];
 }
 
 TEST(Resolve, StoredValuesWithoutEffectAreNoWarning) {
   Sources sources;
-  sources.base = to_text(with_sets({"train.deterministic=false", "io.hints=a=b"}));
-  sources.sets = {"train.deterministic=true"};
+  sources.base = to_text(with_sets({"checkpoint.async=false", "io.hints=a=b"}));
 
   EXPECT_TRUE(resolve(sources).warnings.empty());
 }
@@ -256,6 +256,43 @@ TEST(Resolve, AutoPrecisionPrefersTheStoredOne) {
   EXPECT_EQ(resolved_precision("auto", false), "fp32");
   EXPECT_EQ(resolved_precision("auto", true, "fp32"), "fp32");
   EXPECT_EQ(resolved_precision("bf16", false, "fp32"), "bf16");
+}
+
+ModelConfig model_of(std::int64_t heads, std::int64_t intermediate, std::int64_t vocabulary) {
+  ModelConfig model;
+  model.num_heads = heads;
+  model.intermediate_size = intermediate;
+  model.vocab_size = vocabulary;
+  return model;
+}
+
+TEST(Tensor, SizesDivideHeadsIntermediateAndVocabulary) {
+  EXPECT_EQ(tensor_sizes(model_of(12, 768, 1536)), (std::vector<std::int64_t>{1, 2, 3, 4, 6, 12}));
+  EXPECT_EQ(tensor_sizes(model_of(12, 768, 256)), (std::vector<std::int64_t>{1, 2, 4}));
+  EXPECT_EQ(tensor_sizes(model_of(12, 9, 1536)), (std::vector<std::int64_t>{1, 3}));
+  EXPECT_EQ(tensor_sizes(model_of(7, 768, 1536)), std::vector<std::int64_t>{1});
+}
+
+TEST(Tensor, RefusalNamesWhatDoesNotDivideAndWhatWould) {
+  const ModelConfig model = model_of(12, 768, 256);
+  EXPECT_NO_THROW(check_tensor(model, 4));
+
+  try {
+    check_tensor(model, 24);
+    FAIL() << "24 ranks share 12 heads";
+  } catch (const InputError& error) {
+    EXPECT_EQ(error.code(), ExitCode::bad_config);
+    EXPECT_STREQ(error.what(),
+                 "parallel.tensor = 24: does not divide model.num_heads = 12, the padded vocabulary = 256; with this "
+                 "model it can be 1, 2, 4");
+  }
+}
+
+TEST(Tensor, RanksOfAGroupAreInRange) {
+  EXPECT_EQ(with_sets({"parallel.tensor=8"}).parallel.tensor, 8);
+  EXPECT_THROW(with_sets({"parallel.tensor=0"}), InputError);
+  EXPECT_TRUE(with_sets({}).parallel.overlap);
+  EXPECT_FALSE(with_sets({"parallel.overlap=false"}).parallel.overlap);
 }
 
 TEST(Nearest, CountsSwapsAsOneEdit) {

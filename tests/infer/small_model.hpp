@@ -39,7 +39,9 @@ struct SmallModel {
     }
   }
 
-  Model view() const { return {config, Precision::fp32, flat, zl_init, tokenizer}; }
+  Model view() const {
+    return {config, Precision::fp32, tokenizer, [this](model::Decoder& decoder) { decoder.load(flat, zl_init); }};
+  }
 };
 
 }  // namespace hrm::infer::test

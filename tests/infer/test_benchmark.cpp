@@ -18,7 +18,7 @@ using test::SmallModel;
 
 BenchmarkReport run(const SmallModel& model, const BenchmarkOptions& options) {
   const auto alone = comm::serial_communicator();
-  return run_benchmarks(*alone, model.view(), options);
+  return run_benchmarks(comm::make_grid(*alone, 1), model.view(), options);
 }
 
 BenchmarkOptions options_for(const std::string& text) {

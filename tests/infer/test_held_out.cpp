@@ -37,7 +37,7 @@ fs::path prepare_corpus(comm::Communicator& group, const SmallModel& model) {
 HeldOutLoss loss_with_slots(const SmallModel& model, data::SharedCorpus& corpus, std::int64_t slots) {
   const auto network = model::Network::make(model.config, Precision::fp32, slots, model::Purpose::evaluation);
   network->load(model.flat, model.zl_init);
-  return held_out_loss(*network, slots, corpus);
+  return held_out_loss(comm::make_grid(corpus.group(), 1), *network, slots, corpus);
 }
 
 TEST(HeldOutLoss, DoesNotDependOnThePacks) {

@@ -2,12 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/error.hpp"
 #include "io/checkpoint_writer.hpp"
 #include "tests/infer/small_model.hpp"
 #include "tests/infer/test_folder.hpp"
+#include "tests/io/io_samples.hpp"
 
 namespace hrm::infer {
 namespace {
@@ -23,9 +25,9 @@ class Checkpoint {
     }
     for (const Parameter& row : model::parameter_table(model.config).rows) {
       const float* data = row.trainable ? model.flat.data() + row.offset : model.zl_init.data();
-      parts.push_back({"/model/" + row.name, row.shape, 0, row.count(), data});
+      parts.push_back({"/model/" + row.name, row.slice, 0, row.count(), data});
       if (with_average && row.trainable) {
-        parts.push_back({"/ema/" + row.name, row.shape, 0, row.count(), average_.data() + row.offset});
+        parts.push_back({"/ema/" + row.name, row.slice, 0, row.count(), average_.data() + row.offset});
       }
     }
   }
@@ -90,7 +92,8 @@ TEST(LoadModel, RefusesAnAverageThatIsNotThere) {
 TEST(LoadModel, RefusesTensorsOfAnotherShapeThanTheConfiguration) {
   const SmallModel model;
   Checkpoint checkpoint(model, false);
-  std::swap(checkpoint.parts[0].shape[0], checkpoint.parts[0].shape[1]);
+  std::vector<std::int64_t>& shape = checkpoint.parts[0].slice.logical_shape;
+  std::swap(shape[0], shape[1]);
 
   EXPECT_EQ(refusal(checkpoint, WeightsKind::raw), ExitCode::bad_data);
 }
@@ -101,6 +104,46 @@ TEST(LoadModel, RefusesAMissingTensor) {
   checkpoint.parts.pop_back();
 
   EXPECT_EQ(refusal(checkpoint, WeightsKind::raw), ExitCode::bad_data);
+}
+
+TEST(LoadModel, HoldsTheSlicesOfItsPlace) {
+  const SmallModel model;
+  const auto alone = comm::serial_communicator();
+  const auto file = Checkpoint(model, false).save(*alone);
+  const ParameterTable whole = model::parameter_table(model.config);
+  for (const TensorPlace place : {TensorPlace{0, 2}, TensorPlace{1, 2}}) {
+    const ParameterTable table = model::parameter_table(model.config, place);
+
+    const LoadedModel loaded = load_model(*alone, file, WeightsKind::raw, place);
+
+    EXPECT_EQ(loaded.flat.size(), table.flat_size);
+    EXPECT_EQ(loaded.zl_init, model.zl_init);
+    for (const Parameter& row : table.rows) {
+      if (!row.trainable) {
+        continue;
+      }
+      const Parameter& tensor = *whole.find(row.name);
+      const auto first = model.flat.begin() + tensor.offset;
+      const std::vector<float> expected = io::slice_values(row.slice, {first, first + tensor.count()});
+      const std::span<const float> held = loaded.flat.span(row.offset, row.count());
+      EXPECT_EQ(2 * row.count(), tensor.count()) << row.name;
+      EXPECT_TRUE(std::ranges::equal(held, expected)) << row.name << " of rank " << place.rank;
+    }
+  }
+}
+
+TEST(LoadModel, RefusesARankTooManyForTheHeads) {
+  const SmallModel model;
+  const auto alone = comm::serial_communicator();
+  const auto file = Checkpoint(model, false).save(*alone);
+
+  try {
+    load_model(*alone, file, WeightsKind::raw, {0, 4});
+    FAIL() << "four ranks share two heads";
+  } catch (const InputError& error) {
+    EXPECT_EQ(error.code(), ExitCode::bad_config);
+    EXPECT_NE(std::string(error.what()).find("model.num_heads = 2"), std::string::npos) << error.what();
+  }
 }
 
 TEST(LoadModel, RefusesAnUnknownKindOfWeights) {

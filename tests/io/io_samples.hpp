@@ -103,7 +103,12 @@ struct MadeState {
       const auto count = static_cast<std::int64_t>(values[i].size());
       const std::int64_t first = count * rank / size;
       const std::int64_t step = paths[i].starts_with("/optimizer") ? 41 : -1;
-      list.push_back({paths[i], shapes[i], first, count * (rank + 1) / size - first, values[i].data() + first, step});
+      list.push_back({paths[i],
+                      {shapes[i], TensorSplit::none, 1, {}},
+                      first,
+                      count * (rank + 1) / size - first,
+                      values[i].data() + first,
+                      step});
     }
     return list;
   }
@@ -143,6 +148,34 @@ inline MadeState made_state(std::int64_t step) {
   state.meta.guard = {{"loss", {3.5, 3.25}}, {"gradient_norm", {}}};
   state.meta.skipped_packs = {9, 11};
   return state;
+}
+
+/// Place in the whole tensor of element `element` of a slice: index by index, not by runs.
+inline std::int64_t place_in_tensor(const TensorSlice& slice, std::int64_t element) {
+  if (slice.split == TensorSplit::none) {
+    return element;
+  }
+  const std::int64_t rows = slice.logical_shape[0];
+  const std::int64_t columns = slice.logical_shape[1];
+  const TensorPlace place = slice.place;
+  if (slice.split == TensorSplit::columns) {
+    const std::int64_t held = columns / place.size;
+    return element / held * columns + place.rank * held + element % held;
+  }
+  const std::int64_t blocks = slice.split == TensorSplit::row_blocks ? slice.blocks : 1;
+  const std::int64_t held = rows / blocks / place.size;
+  const std::int64_t row = element / columns;
+  return (row / held * (rows / blocks) + place.rank * held + row % held) * columns + element % columns;
+}
+
+/// The elements of a slice of a tensor.
+inline std::vector<float> slice_values(const TensorSlice& slice, const std::vector<float>& whole) {
+  const int cuts = slice.split == TensorSplit::none ? 1 : slice.place.size;
+  std::vector<float> values(whole.size() / static_cast<std::size_t>(cuts));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = whole[static_cast<std::size_t>(place_in_tensor(slice, static_cast<std::int64_t>(i)))];
+  }
+  return values;
 }
 
 inline std::string file_bytes(const std::filesystem::path& path) {

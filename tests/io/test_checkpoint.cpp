@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include "base/digest.hpp"
 #include "expect_error.hpp"
 #include "io/checkpoint_reader.hpp"
@@ -226,6 +228,97 @@ TEST_F(CheckpointTest, ManyPiecesOfOneTensorMakeItWhole) {
   reader.read(state.paths[0], 0, values);
 
   EXPECT_EQ(values, state.values[0]);
+}
+
+/// Saves one matrix as slices of `size` places, a place after the other; every second one in two parts.
+std::filesystem::path save_slices(comm::Communicator& group, const std::filesystem::path& folder, TensorSlice slice,
+                                  const std::vector<float>& whole, int size) {
+  std::vector<std::vector<float>> held;
+  std::vector<TensorPart> parts;
+  for (int rank = 0; rank < size; ++rank) {
+    slice.place = {rank, size};
+    const std::vector<float>& values = held.emplace_back(slice_values(slice, whole));
+    const auto count = static_cast<std::int64_t>(values.size());
+    const std::int64_t first = rank % 2 == 0 ? count : count / 3 + 1;
+    parts.push_back({"/model/m", slice, 0, first, values.data()});
+    parts.push_back({"/model/m", slice, first, count - first, values.data() + first});
+  }
+  return CheckpointWriter(group, folder, "run1").save(made_state(7).meta, parts);
+}
+
+std::vector<TensorSlice> all_cuts(std::int64_t rows, std::int64_t columns) {
+  return {{{rows, columns}, TensorSplit::rows, 1, {}},
+          {{rows, columns}, TensorSplit::columns, 1, {}},
+          {{rows, columns}, TensorSplit::row_blocks, 4, {}},
+          {{rows, columns}, TensorSplit::row_blocks, 2, {}}};
+}
+
+std::vector<float> counted(std::int64_t count) {
+  std::vector<float> values(static_cast<std::size_t>(count));
+  std::iota(values.begin(), values.end(), 0.0F);
+  return values;
+}
+
+TEST_F(CheckpointTest, SlicesMakeATensorWhole) {
+  const std::vector<float> whole = counted(24 * 12);
+  for (const TensorSlice& cut : all_cuts(24, 12)) {
+    for (const int size : {1, 2, 3, 6}) {
+      const CheckpointReader reader(*serial_, save_slices(*serial_, scratch_.path(), cut, whole, size));
+      std::vector<float> values(whole.size());
+
+      reader.read("/model/m", 0, values);
+
+      EXPECT_EQ(reader.find("/model/m")->shape, cut.logical_shape);
+      EXPECT_EQ(reader.find("/model/m")->digest, digest(std::span<const float>(whole)));
+      EXPECT_EQ(values, whole);
+    }
+  }
+}
+
+TEST_F(CheckpointTest, AnyRangeOfAnySliceCanBeRead) {
+  const std::vector<float> whole = counted(24 * 12);
+  for (TensorSlice slice : all_cuts(24, 12)) {
+    const CheckpointReader reader(*serial_, save_slices(*serial_, scratch_.path(), slice, whole, 1));
+    for (const int size : {1, 2, 3, 6}) {
+      slice.place = {size - 1, size};
+      const std::vector<float> held = slice_values(slice, whole);
+      for (std::size_t first = 0; first <= held.size(); first += 5) {
+        std::vector<float> values((held.size() - first) / 2);
+        reader.read("/model/m", slice, static_cast<std::int64_t>(first), values);
+        ASSERT_TRUE(std::equal(values.begin(), values.end(), held.begin() + static_cast<std::ptrdiff_t>(first)));
+      }
+    }
+  }
+}
+
+TEST_F(CheckpointTest, ColumnsOfManyBlocksCanBeRead) {
+  const std::vector<float> whole = counted(5000 * 1000);  // 19 MiB, read in pieces of 8
+  TensorSlice slice{{5000, 1000}, TensorSplit::columns, 1, {}};
+  const CheckpointReader reader(*serial_, save_slices(*serial_, scratch_.path(), slice, whole, 1));
+  slice.place = {3, 4};
+  std::vector<float> values(5000 * 250 - 7);
+
+  reader.read("/model/m", slice, 7, values);
+
+  const std::vector<float> held = slice_values(slice, whole);
+  EXPECT_TRUE(std::equal(values.begin(), values.end(), held.begin() + 7));
+}
+
+TEST_F(CheckpointTest, SliceOfAnotherShapeIsRefusedWithBothShapes) {
+  const CheckpointReader reader(*serial_, save(7));
+  std::vector<float> values(1);
+
+  const TensorSlice slice{{9, 17}, TensorSplit::rows, 1, {0, 3}};
+  expect_error(ExitCode::bad_data, "step-00000007.h5: /ema/embed_tokens has shape [17, 9], expected [9, 17]",
+               [&] { reader.read("/ema/embed_tokens", slice, 0, values); });
+}
+
+TEST_F(CheckpointTest, ReadBeyondASliceIsABug) {
+  const CheckpointReader reader(*serial_, save(7));
+  std::vector<float> values(17 * 3 + 1);
+
+  const TensorSlice slice{{17, 9}, TensorSplit::columns, 1, {0, 3}};
+  EXPECT_THROW(reader.read("/ema/embed_tokens", slice, 0, values), InternalError);
 }
 
 }  // namespace

@@ -38,6 +38,89 @@ TYPED_TEST(CrossEntropy, EqualsReference) {
   });
 }
 
+/// Loss, prediction and gradient as ranks find them that hold `shard` columns each.
+template <class T>
+struct Sharded {
+  std::vector<float> loss;
+  std::vector<std::int32_t> argmax;
+  Stored<T> dlogits;
+
+  Sharded(const Values& logits, std::int64_t cols, std::int64_t shard, const std::vector<std::int32_t>& labels,
+          float scale)
+      : loss(labels.size()), argmax(labels.size()), dlogits(static_cast<std::int64_t>(labels.size()), cols) {
+    const Stored<float> stored(logits, cols);
+    const Matrix<const float> all = stored;
+    const Matrix<T> gradient = dlogits;
+    const auto rows = labels.size();
+    std::vector<kernels::EntropyPart> parts(static_cast<std::size_t>(cols / shard) * rows);
+    for (std::int64_t first = 0; first < cols; first += shard) {
+      kernels::cross_entropy_parts({}, all.columns(first, shard), labels, static_cast<std::int32_t>(first),
+                                   std::span(parts).subspan(static_cast<std::size_t>(first / shard) * rows, rows));
+    }
+    kernels::cross_entropy_join({}, parts, labels, loss, argmax);
+    for (std::int64_t first = 0; first < cols; first += shard) {
+      kernels::cross_entropy_gradient<T>({}, all.columns(first, shard), labels, static_cast<std::int32_t>(first), parts,
+                                         scale, gradient.columns(first, shard));
+    }
+  }
+};
+
+TYPED_TEST(CrossEntropy, ShardsOfTheVocabularyEqualReference) {
+  on_each_target([] {
+    for (const std::int64_t shard : {1, 5, 24, 60}) {
+      const std::int64_t cols = 120;
+      const std::vector<std::int32_t> labels = {0, 119, -1, 60, 59, -1, 24};
+      Values logits = normals(7 * cols, 5, 3.0);
+      for (std::size_t i = 0; i < logits.size(); ++i) {
+        logits[i] += i % 120 < 60 ? -30.0 : -20.0;  // maxima of shards far apart, and below a padded tail of zeros
+      }
+      logits = rounded<float>(logits);
+
+      const Sharded<TypeParam> got(logits, cols, shard, labels, 0.125F);
+
+      const reference::CrossEntropy expected = reference::cross_entropy(logits, labels, 0.125);
+      EXPECT_LT(error(expected.loss, widened(got.loss)), tolerance<float>(4)) << shard;
+      EXPECT_LT(error(expected.dlogits, got.dlogits.values()), tolerance<TypeParam>(8)) << shard;
+      EXPECT_EQ(expected.argmax, got.argmax) << shard;
+      EXPECT_TRUE(got.dlogits.gaps_untouched());
+    }
+  });
+}
+
+TYPED_TEST(CrossEntropy, OneShardHasTheBitsOfTheFusedKernel) {
+  const std::vector<std::int32_t> labels = {3, -1, 49};
+  const Values logits = rounded<float>(normals(3 * 50, 6, 2.0));
+  Stored<TypeParam> dlogits(3, 50);
+  std::vector<float> loss(3);
+  std::vector<std::int32_t> argmax(3);
+  kernels::cross_entropy<TypeParam>({}, Stored<float>(logits, 50), labels, 0.5F, dlogits, loss, argmax);
+
+  const Sharded<TypeParam> got(logits, 50, 50, labels, 0.5F);
+
+  EXPECT_EQ(got.loss, loss);
+  EXPECT_EQ(got.argmax, argmax);
+  EXPECT_EQ(got.dlogits.bytes(), dlogits.bytes());
+}
+
+TEST(CrossEntropyTies, ShardsAgreeOnTheFirstMaximum) {
+  Values logits(2 * 50, -1.0);
+  logits[17] = logits[18] = logits[49] = 4.0;
+  logits[50 + 31] = 2.0;
+
+  const Sharded<float> got(logits, 50, 10, {3, 3}, 1.0F);
+
+  EXPECT_EQ(got.argmax, (std::vector<std::int32_t>{17, 31}));
+}
+
+TEST(CrossEntropyRange, NotANumberInOneShardReachesTheLoss) {
+  for (const std::size_t at : {std::size_t{0}, std::size_t{15}}) {
+    Values logits = normals(20, 2);
+    logits[at] = std::nan("");
+
+    EXPECT_TRUE(std::isnan(Sharded<float>(logits, 20, 5, {4}, 1.0F).loss[0])) << at;
+  }
+}
+
 TEST(CrossEntropyTies, ArgmaxIsTheFirstMaximum) {
   Values logits(2 * 50, -1.0);
   logits[17] = logits[18] = logits[49] = 4.0;

@@ -79,6 +79,29 @@ TYPED_TEST(Elementwise, GatherAndScatterRows) {
   EXPECT_EQ(scattered.values(), (Values{0, 0, 0, 0, 2, 2, 0, 0, 4, 4}));
 }
 
+TYPED_TEST(Elementwise, SumOfPartsIsInTheirOrderAndRoundsOnce) {
+  on_each_target([] {
+    std::vector<Values> values;
+    std::vector<Stored<TypeParam>> stored;
+    for (const std::uint64_t seed : {21, 22, 23}) {
+      values.push_back(rounded<TypeParam>(normals(5 * 37, seed)));
+      stored.emplace_back(values.back(), 37);
+    }
+    const Values before = rounded<TypeParam>(normals(5 * 37, 24));
+    Stored<TypeParam> fresh(5, 37);
+    Stored<TypeParam> added(before, 37);
+    const std::vector<Matrix<const TypeParam>> parts(stored.begin(), stored.end());
+
+    kernels::sum_parts<TypeParam>({}, parts, fresh, false);
+    kernels::sum_parts<TypeParam>({}, parts, added, true);
+
+    const Values total = sum<float>(sum<float>(values[0], values[1]), values[2]);
+    EXPECT_EQ(rounded<TypeParam>(total), fresh.values());
+    EXPECT_EQ(sum<TypeParam>(before, total), added.values());
+    EXPECT_TRUE(added.gaps_untouched());
+  });
+}
+
 TYPED_TEST(Elementwise, CastRoundsToNearestEven) {
   on_each_target([] {
     std::vector<float> from = narrowed(normals(3001, 6, 1e3));

@@ -23,20 +23,55 @@ class Embedding : public testing::Test {};
 using Types = testing::Types<float, bf16>;
 TYPED_TEST_SUITE(Embedding, Types);
 
-TYPED_TEST(Embedding, ForwardScalesTheRoundedRows) {
+TYPED_TEST(Embedding, ForwardScalesTheRows) {
   on_each_target([] {
     for (const std::int64_t cols : {1, 18, 64}) {
       const std::vector<std::int32_t> ids = some_ids(40);
-      const Values table = rounded<float>(normals(vocabulary * cols, 1));
+      const Values table = rounded<TypeParam>(normals(vocabulary * cols, 1));
       Stored<TypeParam> x(40, cols);
 
-      kernels::embedding_forward<TypeParam>({}, Stored<float>(table, cols), ids, scale, x);
+      kernels::embedding_forward<TypeParam>({}, Stored<TypeParam>(table, cols), ids, scale, x);
 
       const auto n = static_cast<std::size_t>(cols);
-      const Values expected = reference::embedding(rounded<TypeParam>(table), ids, n, static_cast<double>(scale));
+      const Values expected = reference::embedding(table, ids, n, static_cast<double>(scale));
       EXPECT_EQ(rounded<TypeParam>(expected), x.values());
     }
   });
+}
+
+// The vocabulary in shards of 10 and 13 tokens.
+TYPED_TEST(Embedding, ShardsAddUpToTheWholeTable) {
+  constexpr std::int64_t cols = 18;
+  constexpr std::int64_t cut = 10;
+  const std::vector<std::int32_t> ids = some_ids(40);
+  const Values values = rounded<TypeParam>(normals(vocabulary * cols, 1));
+  const Stored<TypeParam> table(values, cols);
+  const Matrix<const TypeParam> rows = table;
+  Stored<TypeParam> whole(40, cols);
+  Stored<TypeParam> low(40, cols);
+  Stored<TypeParam> high(40, cols);
+
+  kernels::embedding_forward<TypeParam>({}, rows, ids, scale, whole);
+  kernels::embedding_forward<TypeParam>({}, rows.slice(0, cut), ids, scale, low);
+  kernels::embedding_forward<TypeParam>({}, rows.slice(cut, vocabulary - cut), ids, scale, high, cut);
+
+  Values sum = low.values();
+  for (std::size_t i = 0; i < sum.size(); ++i) {
+    sum[i] += high.values()[i];
+  }
+  EXPECT_EQ(whole.values(), sum);
+  EXPECT_TRUE(low.gaps_untouched());
+
+  kernels::EmbeddingOrder order;
+  kernels::sort_by_id(ids, order);
+  Stored<float> d_whole(Values(vocabulary * cols, 0.0), cols);
+  Stored<float> d_shards(Values(vocabulary * cols, 0.0), cols);
+  const Matrix<float> d_rows = d_shards;
+  kernels::embedding_backward<TypeParam>({}, order, whole, scale, d_whole);
+  kernels::embedding_backward<TypeParam>({}, order, whole, scale, d_rows.slice(0, cut));
+  kernels::embedding_backward<TypeParam>({}, order, whole, scale, d_rows.slice(cut, vocabulary - cut), cut);
+
+  EXPECT_EQ(d_whole.bytes(), d_shards.bytes());
 }
 
 TYPED_TEST(Embedding, BackwardAddsTheRowsOfEachTokenButNotOfPadding) {

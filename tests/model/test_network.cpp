@@ -1,9 +1,13 @@
 #include <gtest/gtest.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <numeric>
 
+#include "base/bf16.hpp"
+#include "base/error.hpp"
 #include "config/resolve.hpp"
 #include "model/network.hpp"
 #include "model/parameters.hpp"
@@ -198,15 +202,112 @@ TEST(Network, Bf16StaysCloseToFp32) {
   EXPECT_NEAR(rounded.sums.loss_sum / exact.sums.loss_sum, 1.0, 0.02);
 }
 
-TEST(Parameters, InitialValuesDoNotDependOnTheShard) {
-  const ParameterTable table = parameter_table(small("hrm"));
-  std::vector<float> whole(100);
-  std::vector<float> part(40);
+namespace {
 
-  initial_values(table.rows[2], 9, 0, whole);
-  initial_values(table.rows[2], 9, 60, part);
+/// Weights of a network in its compute type, bucket by bucket, given when asked for.
+class LateWeights : public WeightFeed {
+ public:
+  LateWeights(Network& network, Precision precision, const Weights& weights)
+      : network_(network), precision_(precision), weights_(weights) {}
 
-  EXPECT_TRUE(std::equal(part.begin(), part.end(), whole.begin() + 60));
+  void need(int bucket) override {
+    if (std::find(asked.begin(), asked.end(), bucket) != asked.end()) {
+      return;
+    }
+    asked.push_back(bucket);
+    const FlatRange range = network_.table().buckets[static_cast<std::size_t>(bucket)].range;
+    const std::span<const float> values =
+        std::span(weights_.flat)
+            .subspan(static_cast<std::size_t>(range.first), static_cast<std::size_t>(range.count()));
+    if (precision_ == Precision::fp32) {
+      network_.load_bucket(bucket, std::as_bytes(values));
+      return;
+    }
+    std::vector<bf16> rounded;
+    std::transform(values.begin(), values.end(), std::back_inserter(rounded), to_bf16);
+    network_.load_bucket(bucket, std::as_bytes(std::span(rounded)));
+  }
+  void poll() override { ++polls; }
+
+  std::vector<int> asked;
+  int polls = 0;
+
+ private:
+  Network& network_;
+  Precision precision_;
+  const Weights& weights_;
+};
+
+/// Counts what comes between two reports of final rows.
+class PolledSink : public VectorSink {
+ public:
+  using VectorSink::VectorSink;
+  void poll() override { ++polls; }
+  int polls = 0;
+};
+
+}  // namespace
+
+TEST_P(EveryArchitecture, BucketsGivenWhenFirstNeededChangeNoBit) {
+  const config::ModelConfig config = small(GetParam());
+  const TestPack pack;
+  const auto divisor = static_cast<double>(pack.rows.size());
+  for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+    const auto network = Network::make(config, precision, 40, Purpose::training);
+    const Weights weights(network->table());
+    LateWeights late(*network, precision, weights);
+    network->load_constant(weights.zl_init);
+    network->set_feed(&late);
+    VectorSink sink(weights.flat.size());
+
+    const PackSums sums = network->forward_backward(pack.view(), deepest(config), divisor, sink);
+
+    const Outcome expected = run(config, precision, weights, deepest(config));
+    EXPECT_EQ(sink.values, expected.gradient);
+    EXPECT_EQ(sums.loss_sum, expected.sums.loss_sum);
+    EXPECT_EQ(late.asked, network->bucket_order());
+    EXPECT_EQ(late.asked.size(), network->table().buckets.size());
+    EXPECT_GE(late.polls, config.stack_layers());
+
+    late.asked.clear();
+    network->evaluate(pack.view());
+    EXPECT_EQ(late.asked, network->bucket_order());
+    late.asked.clear();
+    network->inspect(pack.view());
+    EXPECT_EQ(late.asked, network->bucket_order());
+  }
+}
+
+TEST_P(EveryArchitecture, TheSinkIsPolledTwiceInEveryLayer) {
+  const config::ModelConfig config = small(GetParam());
+  const TestPack pack;
+  const auto network = Network::make(config, Precision::fp32, 40, Purpose::training);
+  PolledSink sink(static_cast<std::size_t>(network->table().flat_size));
+  const Weights weights(network->table());
+  network->load(weights.flat, weights.zl_init);
+
+  network->forward_backward(pack.view(), deepest(config), 1.0, sink);
+
+  std::int64_t layers = 0;
+  for (const Step& step : unroll(config, deepest(config))) {
+    layers += step.on ? config.stack_layers() : 0;
+  }
+  EXPECT_EQ(sink.polls, 2 * layers);
+}
+
+TEST(Network, BucketsAreOrderedByFirstUse) {
+  const auto order = [](const std::string& architecture) {
+    return Network::make(small(architecture), Precision::fp32, 8, Purpose::evaluation)->bucket_order();
+  };
+
+  EXPECT_EQ(order("transformer"), (std::vector<int>{0, 2, 1}));
+  EXPECT_EQ(order("hrm"), (std::vector<int>{0, 3, 2, 1}));  // L before H
+}
+
+TEST(Network, ABucketOfAnotherSizeIsOurBug) {
+  const auto network = Network::make(small("ut"), Precision::fp32, 8, Purpose::evaluation);
+
+  EXPECT_THROW(network->load_bucket(0, std::vector<std::byte>(64)), InternalError);
 }
 
 }  // namespace hrm::model

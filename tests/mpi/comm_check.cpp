@@ -11,7 +11,9 @@
 #include "base/error.hpp"
 #include "base/parameter.hpp"
 #include "base/random.hpp"
+#include "comm/bucket_gather.hpp"
 #include "comm/gradient_tree.hpp"
+#include "comm/grid.hpp"
 #include "comm/mpi_communicator.hpp"
 #include "comm/mpi_session.hpp"
 #include "comm/shared_array.hpp"
@@ -70,10 +72,10 @@ void check_exchange(Communicator& group) {
   }
   for (int r = 0; r < ranks; ++r) {
     for (std::size_t m = 0; m < 2; ++m) {
-      sends.push_back({r, out[m]});
+      sends.push_back({r, std::as_bytes(std::span(out[m]))});
       std::vector<float>& space = in[static_cast<std::size_t>(2 * r) + m];
       space.resize(out[m].size());
-      receives.push_back({r, space});
+      receives.push_back({r, std::as_writable_bytes(std::span(space))});
     }
   }
 
@@ -101,7 +103,10 @@ void check_all_gather(Communicator& group) {
     data[static_cast<std::size_t>(i)] = static_cast<float>(i);
   }
 
-  group.all_gather(data, first);
+  for (std::int64_t& border : first) {
+    border *= static_cast<std::int64_t>(sizeof(float));
+  }
+  group.all_gather(std::as_writable_bytes(std::span(data)), first);
 
   for (std::size_t i = 0; i < data.size(); ++i) {
     expect(data[i] == static_cast<float>(i), "all_gather with empty parts");
@@ -180,30 +185,91 @@ float tree_sum(PackRange node, std::int64_t i) {
   return tree_sum({node.first, node.first + half}, i) + tree_sum({node.first + half, node.last}, i);
 }
 
-void check_tree(Communicator& group, std::int64_t packs, bool shared) {
-  // Blocks that do not divide among the ranks, and rounds of one block.
-  const std::int64_t size = 6 * flat_block + 192;
-  GradientTree tree(group, packs, size, shared, flat_block);
-  std::vector<float> result(static_cast<std::size_t>(shared ? tree.own().count() : size));
-
-  for (std::int64_t pack = tree.share().first; pack < tree.share().last; ++pack) {
-    const std::span<float> current = tree.current();
-    for (std::int64_t i = 0; i < size; i += 61) {
-      current[static_cast<std::size_t>(i)] = gradient(pack, i);
-    }
-    tree.pack_done();
+/// Buckets whose blocks do not divide among the ranks; the last one never has a gradient.
+std::vector<Bucket> uneven_buckets() {
+  std::vector<Bucket> buckets;
+  std::int64_t first = 0;
+  for (const std::int64_t blocks : {1, 7, 4, 2}) {
+    buckets.push_back({0, 0, {first, first + blocks * flat_block}});
+    first = buckets.back().range.last;
   }
-  tree.reduce(result);
+  return buckets;
+}
 
-  const std::int64_t first = shared ? tree.own().first : 0;
-  for (std::int64_t i = (first + 60) / 61 * 61; i < first + std::ssize(result); i += 61) {
-    const float got = result[static_cast<std::size_t>(i - first)];
-    const float wanted = tree_sum({0, packs}, i);
-    if (std::bit_cast<std::uint32_t>(got) != std::bit_cast<std::uint32_t>(wanted)) {
-      expect(false, fmt::format("tree of {} packs on {} ranks, element {}", packs, group.size(), i));
-      return;
+void check_tree(Communicator& group, std::int64_t packs, const ReductionOptions& options) {
+  const std::vector<Bucket> buckets = uneven_buckets();
+  const FlatShards owners(buckets, group.rank(), group.size());
+  GradientTree tree(group, packs, owners, options);
+  for (int step = 0; step < 2; ++step) {
+    tree.start();
+    for (std::int64_t pack = tree.share().first; pack < tree.share().last; ++pack) {
+      const std::span<float> current = tree.current();
+      for (const int bucket : {1, 2, 0}) {
+        const FlatRange range = buckets[static_cast<std::size_t>(bucket)].range;
+        for (std::int64_t i = range.first; i < range.last; ++i) {
+          current[static_cast<std::size_t>(i)] += i % 509 == 0 ? gradient(pack, i) : 0.0F;
+        }
+        tree.finished(bucket);
+        tree.poll();
+      }
+      tree.pack_done();
+    }
+    tree.reduce();
+    for (const FlatRange& range : owners.own_ranges()) {
+      for (std::int64_t i = (range.first + 508) / 509 * 509; i < range.last; i += 509) {
+        const float got = tree.result()[static_cast<std::size_t>(i)];
+        const float wanted = i < buckets.back().range.first ? tree_sum({0, packs}, i) : 0.0F;
+        const float most = options.deterministic ? 0.0F : 1e7F;  // of sums of 2^40
+        if (!(std::abs(got - wanted) <= most)) {
+          expect(false, fmt::format("tree of {} packs on {} ranks, element {}: {} is not {}", packs, group.size(), i,
+                                    got, wanted));
+          return;
+        }
+      }
     }
   }
+}
+
+/// Every rank sees every share, whatever the unit.
+void check_bucket_gather(Communicator& group) {
+  const std::vector<Bucket> buckets = uneven_buckets();
+  const FlatShards owners(buckets, group.rank(), group.size());
+  BucketGather gather(group, owners, sizeof(float), flat_block);
+  for (int bucket = 0; bucket < owners.buckets(); ++bucket) {
+    const FlatRange range = buckets[static_cast<std::size_t>(bucket)].range;
+    std::vector<float> values(static_cast<std::size_t>(range.count()), -1.0F);
+    for (std::int64_t i = owners.own(bucket).first; i < owners.own(bucket).last; ++i) {
+      values[static_cast<std::size_t>(i - range.first)] = static_cast<float>(i);
+    }
+
+    gather.start(bucket, std::as_writable_bytes(std::span(values)));
+    gather.poll();
+    gather.finish();
+
+    bool all = true;
+    for (std::int64_t i = range.first; i < range.last; ++i) {
+      all = all && values[static_cast<std::size_t>(i - range.first)] == static_cast<float>(i);
+    }
+    expect(all, fmt::format("bucket {} gathered from {} ranks", bucket, group.size()));
+  }
+}
+
+void check_grid(Communicator& world) {
+  for (int tensor = 1; tensor <= world.size(); ++tensor) {
+    if (world.size() % tensor != 0) {
+      continue;
+    }
+    const Grid grid = make_grid(world, tensor);
+    expect(grid.tensor->size() == tensor && grid.data->size() == world.size() / tensor, "sizes of a grid");
+    expect(grid.data->rank() * tensor + grid.tensor->rank() == world.rank(), "tensor groups lie side by side");
+  }
+  bool refused = false;
+  try {
+    make_grid(world, world.size() + 1);
+  } catch (const InputError& error) {
+    refused = error.code() == ExitCode::bad_config;
+  }
+  expect(refused, "a tensor size that does not divide is a wrong configuration");
 }
 
 void check_group(Communicator& group) {
@@ -224,10 +290,21 @@ int main() {
   // Messages cut into parts of 5 elements behave like whole ones.
   const auto cut = mpi_communicator(session.world().native(), 5);
   check_group(*cut);
+  const auto cut_blocks = mpi_communicator(session.world().native(), 5000);
   for (std::int64_t packs = 1; packs <= 13; ++packs) {
-    check_tree(session.world(), packs, true);
-    check_tree(session.world(), packs, false);
+    if (packs < session.world().size()) {
+      continue;
+    }
+    ReductionOptions options;
+    options.unit = 2 * flat_block;
+    check_tree(session.world(), packs, options);
+    options.overlap = false;
+    check_tree(*cut_blocks, packs, options);
+    options.deterministic = false;
+    check_tree(session.world(), packs, options);
   }
+  check_bucket_gather(session.world());
+  check_grid(session.world());
   std::array<std::int64_t, 1> worst{failures};
   session.world().max(worst);
   return worst[0] == 0 ? 0 : 1;

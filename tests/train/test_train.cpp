@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
+#include "comm/grid.hpp"
 #include "config/resolve.hpp"
 #include "train/learner.hpp"
 #include "train/progress.hpp"
@@ -54,14 +55,15 @@ struct TwoSamples {
 StepResult one_step(Learner& learner, const TwoSamples& pack) {
   learner.begin_step();
   learner.accumulate(pack.view(), {5}, static_cast<double>(pack.rows.size()));
-  return learner.finish_step({5}, 1e-2, false, false);
+  return learner.finish_step({5}, 1e-2);
 }
 
 }  // namespace
 
 TEST(Learner, LearnsARepeatedPackByHeart) {
   const auto alone = comm::serial_communicator();
-  Learner learner(*alone, small_run(), Precision::fp32);
+  comm::Grid grid = comm::make_grid(*alone, 1);
+  Learner learner(grid, small_run(), Precision::fp32);
   const TwoSamples pack;
   learner.initialise();
 
@@ -77,15 +79,20 @@ TEST(Learner, LearnsARepeatedPackByHeart) {
 
 TEST(Learner, ReplicatedAndShardedStateGiveTheSameBits) {
   const auto alone = comm::serial_communicator();
+  comm::Grid grid = comm::make_grid(*alone, 1);
   const TwoSamples pack;
   std::vector<std::vector<float>> weights;
   for (const std::int64_t zero : {0, 1}) {
     config::RunConfig config = small_run();
     config.parallel.zero = zero;
-    Learner learner(*alone, config, Precision::fp32);
+    Learner learner(grid, config, Precision::fp32);
     learner.initialise();
     one_step(learner, pack);
-    const auto flat = learner.load_average().flat;
+    std::vector<float> flat;
+    learner.send_average([&](int, std::span<const std::byte> values) {
+      const auto* first = reinterpret_cast<const float*>(values.data());
+      flat.insert(flat.end(), first, first + values.size() / sizeof(float));
+    });
     weights.emplace_back(flat.begin(), flat.end());
   }
 
@@ -94,7 +101,8 @@ TEST(Learner, ReplicatedAndShardedStateGiveTheSameBits) {
 
 TEST(Learner, NonFiniteLossChangesNoWeight) {
   const auto alone = comm::serial_communicator();
-  Learner learner(*alone, small_run(), Precision::fp32);
+  comm::Grid grid = comm::make_grid(*alone, 1);
+  Learner learner(grid, small_run(), Precision::fp32);
   const TwoSamples pack;
   learner.initialise();
   const std::vector<io::TensorPart> before = learner.checkpoint_parts();
@@ -102,7 +110,7 @@ TEST(Learner, NonFiniteLossChangesNoWeight) {
 
   learner.begin_step();
   learner.accumulate(pack.view(), {5}, 0.0);  // an infinite gradient
-  const StepResult result = learner.finish_step({5}, 1e-2, false, false);
+  const StepResult result = learner.finish_step({5}, 1e-2);
 
   EXPECT_FALSE(result.finite);
   EXPECT_TRUE(std::equal(weights.begin(), weights.end(), learner.checkpoint_parts()[0].data));
@@ -110,7 +118,8 @@ TEST(Learner, NonFiniteLossChangesNoWeight) {
 
 TEST(Learner, CheckpointListsEveryTensorWholeOnOneRank) {
   const auto alone = comm::serial_communicator();
-  Learner learner(*alone, small_run(), Precision::fp32);
+  comm::Grid grid = comm::make_grid(*alone, 1);
+  Learner learner(grid, small_run(), Precision::fp32);
 
   std::int64_t model_elements = 0;
   for (const io::TensorPart& part : learner.checkpoint_parts()) {

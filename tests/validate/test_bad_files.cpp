@@ -6,7 +6,7 @@
 
 #include "base/error.hpp"
 #include "io/hdf5.hpp"
-#include "validate/validate.hpp"
+#include "tests/validate/validated.hpp"
 
 namespace hrm::validate {
 namespace {
@@ -27,9 +27,8 @@ class TemporaryFile {
 };
 
 ExitCode error_of(const std::string& path) {
-  Report report(Precision::fp32, 0);
   try {
-    validate_file(path, report);
+    passes(path);
   } catch (const InputError& error) {
     EXPECT_NE(std::string(error.what()).find(path), std::string::npos) << error.what();
     return error.code();
@@ -56,12 +55,6 @@ void write_swiglu(const std::string& path, double expected, bool with_gradient) 
 }
 
 constexpr double right = 2 * 0.7310585786300049;
-
-bool passes(const std::string& path) {
-  Report report(Precision::fp32, 0);
-  validate_file(path, report);
-  return report.passed();
-}
 
 TEST(BadFiles, MissingFileIsMissingInput) {
   EXPECT_EQ(error_of("/nowhere/x.h5"), ExitCode::no_input);

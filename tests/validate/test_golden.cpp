@@ -10,7 +10,7 @@
 
 #include "base/error.hpp"
 #include "io/hdf5.hpp"
-#include "validate/validate.hpp"
+#include "tests/validate/validated.hpp"
 
 namespace hrm::validate {
 namespace {
@@ -36,12 +36,6 @@ class Copy {
  private:
   fs::path path_;
 };
-
-bool passes(const std::string& path, Precision precision = Precision::fp32) {
-  Report report(precision, 0);
-  validate_file(path, report);
-  return report.passed();
-}
 
 ExitCode error_of(const std::string& path) {
   try {

@@ -9,7 +9,8 @@ namespace hrm::validate {
 namespace {
 
 bool passes(std::vector<double> computed, std::vector<double> expected, double limit, double tolerance = 0) {
-  Report report(Precision::fp32, tolerance);
+  const auto alone = comm::serial_communicator();
+  Report report(*alone, Precision::fp32, tolerance);
   report.reals("x", computed, expected, limit);
   return report.passed();
 }
@@ -37,7 +38,8 @@ TEST(Report, ToleranceReplacesTheLimit) {
 }
 
 TEST(Report, CountsMustBeEqual) {
-  Report report(Precision::bf16, 10);
+  const auto alone = comm::serial_communicator();
+  Report report(*alone, Precision::bf16, 10);
   report.count("n", 3, 3);
   EXPECT_TRUE(report.passed());
 
@@ -46,7 +48,8 @@ TEST(Report, CountsMustBeEqual) {
 }
 
 TEST(Report, ListsOfDifferentLengthFail) {
-  Report report(Precision::fp32, 0);
+  const auto alone = comm::serial_communicator();
+  Report report(*alone, Precision::fp32, 0);
   const std::vector<std::int64_t> shorter{1};
   const std::vector<std::int64_t> longer{1, 2};
 

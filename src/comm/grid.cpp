@@ -1,0 +1,45 @@
+#include "comm/grid.hpp"
+
+#include <string>
+
+#include "base/error.hpp"
+
+namespace hrm::comm {
+namespace {
+
+std::string divisors(int ranks) {
+  std::string list;
+  for (int size = 1; size <= ranks; ++size) {
+    list += ranks % size == 0 ? (list.empty() ? "" : ", ") + std::to_string(size) : "";
+  }
+  return list;
+}
+
+void check_divides(int ranks, std::int64_t tensor) {
+  if (tensor < 1 || ranks % tensor != 0) {
+    fail(ExitCode::bad_config,
+         "parallel.tensor = {} does not divide the {} ranks; with this many ranks it can be {}, or start a multiple of "
+         "{} ranks",
+         tensor, ranks, divisors(ranks), tensor);
+  }
+}
+
+std::unique_ptr<Communicator> pretended(int rank, int size) {
+  return size == 1 ? serial_communicator() : pretend_communicator(rank, size);
+}
+
+}  // namespace
+
+Grid make_grid(Communicator& world, std::int64_t tensor) {
+  check_divides(world.size(), tensor);
+  const int size = static_cast<int>(tensor);
+  return {&world, world.split(world.rank() % size), world.split(world.rank() / size)};
+}
+
+Grid pretend_grid(Communicator& world, int rank, int ranks, std::int64_t tensor) {
+  check_divides(ranks, tensor);
+  const int size = static_cast<int>(tensor);
+  return {&world, pretended(rank / size, ranks / size), pretended(rank % size, size)};
+}
+
+}  // namespace hrm::comm

@@ -1,0 +1,37 @@
+#pragma once
+// Bytes that one rank of a run holds, by part, computed from the configuration alone: nothing is allocated or started.
+#include <array>
+#include <cstdint>
+#include <numeric>
+
+#include "base/buffer.hpp"
+#include "base/device.hpp"
+#include "base/tensor_slice.hpp"
+#include "config/run_config.hpp"
+
+namespace hrm::plan {
+
+/// A rank's place in a layout of data_ranks x tensor.size ranks, and the threads it uses.
+struct RankPlace {
+  int data_rank = 0;
+  int data_ranks = 1;
+  TensorPlace tensor;
+  int threads = 1;
+};
+
+struct Memory {
+  std::array<std::int64_t, static_cast<std::size_t>(MemoryPart::count)> bytes{};
+
+  std::int64_t& operator[](MemoryPart part) { return bytes[static_cast<std::size_t>(part)]; }
+  std::int64_t operator[](MemoryPart part) const { return bytes[static_cast<std::size_t>(part)]; }
+  std::int64_t total() const { return std::accumulate(bytes.begin(), bytes.end(), std::int64_t{0}); }
+};
+
+/// What training holds at one rank, within 5 % of what is allocated. weights: own masters, compute copies in two
+/// orientations, buckets on their way. gradients: the current pack's. tree: further partial sums and what is received.
+/// optimizer: moments and EMA of the own share. activations: states and records of the deepest horizon. workspace:
+/// scratch of layer, attention, head and tensor group. data: packs being read. Left out: the corpus index (once per
+/// node), the matrix library's own scratch, evaluation. `config` is complete.
+Memory training_memory(const config::RunConfig& config, Precision precision, const RankPlace& place);
+
+}  // namespace hrm::plan
