@@ -32,6 +32,13 @@ installed() { dpkg-query --show --showformat='${Status}' "$1" 2>/dev/null | grep
 
 as_root=()
 
+need_root() { # need_root COMMAND: what to run by hand instead
+  if [[ $(id -u) != 0 ]]; then
+    command -v sudo >/dev/null || die "run as root, or: $1"
+    as_root=(sudo)
+  fi
+}
+
 # Asks the network for nothing when every package is there.
 install_packages() {
   command -v dpkg-query >/dev/null ||
@@ -45,13 +52,23 @@ install_packages() {
     return
   fi
   say "installing: ${missing[*]}"
-  if [[ $(id -u) != 0 ]]; then
-    command -v sudo >/dev/null || die "run as root, or: apt-get install ${missing[*]}"
-    as_root=(sudo)
-  fi
+  need_root "apt-get install ${missing[*]}"
   "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=900 update -q
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get -o DPkg::Lock::Timeout=900 install -y -q --no-install-recommends "${missing[@]}"
+}
+
+# The daemons of SLURM packages that are not installed yet stay off, now and when the machine starts again: the tests
+# start their own. (systemctl unmask takes it back.)
+keep_services_off() {
+  local units=() daemon
+  for daemon in munge slurmctld slurmd; do # packages and units of the same names
+    installed "$daemon" || units+=("$daemon.service")
+  done
+  if ((${#units[@]} > 0)) && command -v systemctl >/dev/null; then
+    need_root "systemctl mask ${units[*]}"
+    "${as_root[@]}" systemctl mask "${units[@]}"
+  fi
 }
 
 # Those of the packages that are installed or that this release offers.
@@ -93,19 +110,18 @@ build() { # build on|off (tests) [arguments of cmake --build]
 }
 
 run_tests() { # run_tests yes|no (with SLURM)
-  local labels=(-LE slurm) packages=("${base_packages[@]}" "${test_packages[@]}")
+  local labels=(-LE slurm) require_slurm=OFF
+  install_packages "${base_packages[@]}" "${test_packages[@]}"
   if [[ $1 == yes ]]; then
     labels=()
-    if [[ -f tests/slurm/CMakeLists.txt ]]; then
-      packages+=("${slurm_packages[@]}")
-    else
-      say "--with-slurm: this version has no SLURM tests; nothing is installed or started for them"
-    fi
+    require_slurm=ON
+    keep_services_off
+    install_packages "${slurm_packages[@]}"
   fi
-  install_packages "${packages[@]}"
   local checks
   mapfile -t checks < <(available "${check_packages[@]}")
   install_packages "${checks[@]}"
+  BOOTSTRAP_CMAKE_ARGS+=" -DHRM_REQUIRE_SLURM=$require_slurm"
   build ON
   mpi_environment
   say "testing"
