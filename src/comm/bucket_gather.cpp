@@ -11,6 +11,7 @@ BucketGather::BucketGather(Communicator& group, const FlatShards& owners, std::s
   const int ranks = group.size();
   ensure(owners.ranks() == ranks, "shares are gathered from all ranks of a group");
   units_.resize(static_cast<std::size_t>(owners.buckets()));
+  TreePlanner planner(ranks, group.rank(), ranks);
   for (int bucket = 0; bucket < owners.buckets(); ++bucket) {
     first_.push_back(owners.share(bucket, 0).first);
     std::int64_t longest = 0;
@@ -24,7 +25,7 @@ BucketGather::BucketGather(Communicator& group, const FlatShards& owners, std::s
         const FlatRange share = owners.share(bucket, r);
         parts.push_back({{std::min(share.first + at, share.last), std::min(share.first + at + size, share.last)}, r});
       }
-      units_[static_cast<std::size_t>(bucket)].push_back(plan_tree(ranks, parts, group.rank(), ranks));
+      units_[static_cast<std::size_t>(bucket)].push_back(planner.plan(parts));
     }
   }
 }

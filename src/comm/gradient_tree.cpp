@@ -61,6 +61,7 @@ GradientTree::Units GradientTree::plan_units(std::int64_t packs, const FlatShard
   if (ranks == 1) {
     return units;
   }
+  TreePlanner planner(packs, rank, ranks);
   const std::int64_t size = std::max<std::int64_t>(unit / ranks / flat_block, 1) * flat_block;
   for (int bucket = 0; bucket < owners.buckets(); ++bucket) {
     std::int64_t longest = 0;
@@ -72,7 +73,7 @@ GradientTree::Units GradientTree::plan_units(std::int64_t packs, const FlatShard
       for (int r = 0; r < ranks; ++r) {
         parts.push_back({chunk(owners.share(bucket, r), index, size), r});
       }
-      Unit levels = plan_tree(packs, parts, rank, ranks);
+      Unit levels = planner.plan(parts);
       units.space.resize(levels.size());
       for (std::size_t level = 0; level < levels.size(); ++level) {
         units.space[level] = std::max(units.space[level], levels[level].received());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <map>
 #include <numeric>
 
 #include "base/error.hpp"
@@ -40,14 +41,61 @@ void append(std::vector<TreeMessage>& messages, const TreeMessage& message) {
   }
 }
 
-class Planner {
- public:
-  Planner(std::int64_t packs, int rank, int ranks)
+std::int64_t elements(const std::vector<TreeMessage>& messages) {
+  return std::accumulate(messages.begin(), messages.end(), std::int64_t{0},
+                         [](std::int64_t sum, const TreeMessage& message) { return sum + message.range.count(); });
+}
+
+void cover(PackRange node, PackRange share, std::vector<PackRange>& nodes) {
+  if (node.first >= share.last || node.last <= share.first) {
+    return;
+  }
+  if (share.first <= node.first && node.last <= share.last) {
+    nodes.push_back(node);
+    return;
+  }
+  const std::int64_t middle = split_of(node);
+  cover({node.first, middle}, share, nodes);
+  cover({middle, node.last}, share, nodes);
+}
+
+}  // namespace
+
+PackRange pack_share(std::int64_t packs, int rank, int ranks) {
+  ensure(packs >= 0 && rank >= 0 && rank < ranks, "rank outside its group");
+  const std::int64_t each = packs / ranks;
+  const std::int64_t more = packs % ranks;
+  const std::int64_t first = rank * each + std::min<std::int64_t>(rank, more);
+  return {first, first + each + (rank < more ? 1 : 0)};
+}
+
+std::int64_t split_of(PackRange node) {
+  return node.first + static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(node.count() - 1)));
+}
+
+std::vector<PackRange> covering_nodes(std::int64_t packs, PackRange share) {
+  std::vector<PackRange> nodes;
+  if (share.count() > 0) {
+    cover({0, packs}, share, nodes);
+  }
+  return nodes;
+}
+
+std::int64_t TreeLevel::received() const {
+  return elements(receives);
+}
+std::int64_t TreeLevel::sent() const {
+  return elements(sends);
+}
+
+struct TreePlanner::State {
+  State(std::int64_t packs, int rank, int ranks)
       : packs_(packs), rank_(rank), ranks_(ranks), leaves_(covering_nodes(packs, pack_share(packs, rank, ranks))) {
-    levels_.resize(static_cast<std::size_t>(height({0, packs})));
+    survey({0, packs});
   }
 
   std::vector<TreeLevel> plan(const Distribution& owners) {
+    levels_.assign(static_cast<std::size_t>(height({0, packs_})), {});
     visit({0, packs_}, owners);
     return std::move(levels_);
   }
@@ -62,29 +110,35 @@ class Planner {
   }
   RankSpan holders(PackRange node) const { return {holder(node.first), holder(node.last - 1)}; }
 
-  int height(PackRange node) const {
+  /// What is known of a node that several ranks hold.
+  struct Node {
+    int height = 0;  ///< levels below it that cross ranks, its own included
+    /// Ranks at which its sum can lie for the fewest messages below it (Fitch's parsimony, Syst. Zool. 20:406): those
+    /// that both children allow, else those of either.
+    std::vector<int> cheapest;
+  };
+
+  /// Works out a node and all below it.
+  const Node& survey(PackRange node) {
+    Node& here = nodes_[{node.first, node.last}];
     if (holders(node).count() == 1) {
-      return 0;
+      here.cheapest = {holders(node).first};
+      return here;
     }
-    const std::int64_t middle = split_of(node);
-    return 1 + std::max(height({node.first, middle}), height({middle, node.last}));
+    const Node& left = survey({node.first, split_of(node)});
+    const Node& right = survey({split_of(node), node.last});
+    here.height = 1 + std::max(left.height, right.height);
+    std::set_intersection(left.cheapest.begin(), left.cheapest.end(), right.cheapest.begin(), right.cheapest.end(),
+                          std::back_inserter(here.cheapest));
+    if (here.cheapest.empty()) {
+      std::set_union(left.cheapest.begin(), left.cheapest.end(), right.cheapest.begin(), right.cheapest.end(),
+                     std::back_inserter(here.cheapest));
+    }
+    return here;
   }
 
-  /// Ranks at which the sum of a node can lie for the fewest messages below it (Fitch's parsimony, Syst. Zool. 20:406):
-  /// those that both children allow, else those of either.
-  std::vector<int> cheapest(PackRange node) const {
-    if (holders(node).count() == 1) {
-      return {holders(node).first};
-    }
-    const std::vector<int> left = cheapest({node.first, split_of(node)});
-    const std::vector<int> right = cheapest({split_of(node), node.last});
-    std::vector<int> both;
-    std::set_intersection(left.begin(), left.end(), right.begin(), right.end(), std::back_inserter(both));
-    if (both.empty()) {
-      std::set_union(left.begin(), left.end(), right.begin(), right.end(), std::back_inserter(both));
-    }
-    return both;
-  }
+  int height(PackRange node) const { return nodes_.at({node.first, node.last}).height; }
+  const std::vector<int>& cheapest(PackRange node) const { return nodes_.at({node.first, node.last}).cheapest; }
 
   /// This rank's first leaf inside `node`: its sum of the node's elements gathers there.
   int first_leaf(PackRange node) const {
@@ -111,7 +165,7 @@ class Planner {
 
   struct Side {
     PackRange node;
-    std::vector<int> cheapest;
+    const std::vector<int>& cheapest;
     bool cheap(int rank) const { return std::binary_search(cheapest.begin(), cheapest.end(), rank); }
   };
   Side side(PackRange node) const { return {node, cheapest(node)}; }
@@ -161,63 +215,22 @@ class Planner {
   int rank_;
   int ranks_;
   std::vector<PackRange> leaves_;
+  std::map<std::pair<std::int64_t, std::int64_t>, Node> nodes_;
   std::vector<TreeLevel> levels_;
 };
 
-std::int64_t elements(const std::vector<TreeMessage>& messages) {
-  return std::accumulate(messages.begin(), messages.end(), std::int64_t{0},
-                         [](std::int64_t sum, const TreeMessage& message) { return sum + message.range.count(); });
-}
-
-void cover(PackRange node, PackRange share, std::vector<PackRange>& nodes) {
-  if (node.first >= share.last || node.last <= share.first) {
-    return;
-  }
-  if (share.first <= node.first && node.last <= share.last) {
-    nodes.push_back(node);
-    return;
-  }
-  const std::int64_t middle = split_of(node);
-  cover({node.first, middle}, share, nodes);
-  cover({middle, node.last}, share, nodes);
-}
-
-}  // namespace
-
-PackRange pack_share(std::int64_t packs, int rank, int ranks) {
-  ensure(packs >= 0 && rank >= 0 && rank < ranks, "rank outside its group");
-  const std::int64_t each = packs / ranks;
-  const std::int64_t more = packs % ranks;
-  const std::int64_t first = rank * each + std::min<std::int64_t>(rank, more);
-  return {first, first + each + (rank < more ? 1 : 0)};
-}
-
-std::int64_t split_of(PackRange node) {
-  return node.first + static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(node.count() - 1)));
-}
-
-std::vector<PackRange> covering_nodes(std::int64_t packs, PackRange share) {
-  std::vector<PackRange> nodes;
-  if (share.count() > 0) {
-    cover({0, packs}, share, nodes);
-  }
-  return nodes;
-}
-
-std::int64_t TreeLevel::received() const {
-  return elements(receives);
-}
-std::int64_t TreeLevel::sent() const {
-  return elements(sends);
-}
-
-std::vector<TreeLevel> plan_tree(std::int64_t packs, std::span<const Owned> owners, int rank, int ranks) {
+TreePlanner::TreePlanner(std::int64_t packs, int rank, int ranks) {
   ensure(packs >= ranks, "every rank of a tree holds a pack");
+  state_ = std::make_unique<State>(packs, rank, ranks);
+}
+TreePlanner::~TreePlanner() = default;
+
+std::vector<TreeLevel> TreePlanner::plan(std::span<const Owned> owners) {
   Distribution root;
   for (const Owned& part : owners) {
     append(root, part.range, part.rank);
   }
-  return Planner(packs, rank, ranks).plan(root);
+  return state_->plan(root);
 }
 
 }  // namespace hrm::comm

@@ -5,6 +5,7 @@
 // that does. So the largest messages pass between neighbours, inside a node of the cluster, and each element crosses
 // every level of the tree at most once.
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -61,8 +62,21 @@ struct TreeLevel {
   std::int64_t sent() const;
 };
 
-/// Levels of rank `rank` from the leaves up, as many on every rank. In the end its elements of `owners`, which cover
-/// what is summed, hold the root's sum, in the partial sum of its first leaf.
-std::vector<TreeLevel> plan_tree(std::int64_t packs, std::span<const Owned> owners, int rank, int ranks);
+/// Plans of one rank; what does not depend on the elements is worked out once.
+class TreePlanner {
+ public:
+  TreePlanner(std::int64_t packs, int rank, int ranks);
+  ~TreePlanner();
+  TreePlanner(const TreePlanner&) = delete;
+  TreePlanner& operator=(const TreePlanner&) = delete;
+
+  /// Levels of the rank from the leaves up, as many on every rank. In the end its elements of `owners`, which cover
+  /// what is summed, hold the root's sum, in the partial sum of its first leaf.
+  std::vector<TreeLevel> plan(std::span<const Owned> owners);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 }  // namespace hrm::comm

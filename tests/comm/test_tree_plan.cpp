@@ -59,7 +59,7 @@ struct Machine {
   Machine(std::int64_t pack_count, int rank_count, const std::vector<Owned>& owners, std::int64_t size)
       : packs(pack_count), ranks(rank_count) {
     for (int rank = 0; rank < ranks; ++rank) {
-      plans.push_back(plan_tree(packs, owners, rank, ranks));
+      plans.push_back(TreePlanner(packs, rank, ranks).plan(owners));
       leaves.emplace_back();
       for (const PackRange node : covering_nodes(packs, pack_share(packs, rank, ranks))) {
         leaves.back().push_back(tree_sum(node, size));
@@ -153,7 +153,7 @@ double traffic(std::int64_t packs, int ranks) {
   const std::int64_t size = std::int64_t{1} << 20;
   std::int64_t sent = 0;
   for (int rank = 0; rank < ranks; ++rank) {
-    for (const TreeLevel& level : plan_tree(packs, even_owners(size, ranks), rank, ranks)) {
+    for (const TreeLevel& level : TreePlanner(packs, rank, ranks).plan(even_owners(size, ranks))) {
       sent += level.sent();
     }
   }
@@ -177,7 +177,7 @@ TEST(TreePlan, AwkwardSizesSendAboutTwiceAsMuch) {
 }
 
 TEST(TreePlan, LargestMessagesPassBetweenNeighbours) {
-  const std::vector<TreeLevel> levels = plan_tree(16, even_owners(1 << 16, 16), 5, 16);
+  const std::vector<TreeLevel> levels = TreePlanner(16, 5, 16).plan(even_owners(1 << 16, 16));
 
   ASSERT_EQ(levels.size(), 4U);
   std::int64_t expected = 1 << 15;
