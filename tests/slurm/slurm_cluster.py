@@ -25,14 +25,21 @@ ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED"
 LOCAL_MPI = {**MPI_ENVIRONMENT, "OMPI_MCA_oob_tcp_if_include": "lo", "OMPI_MCA_btl_tcp_if_include": "lo",
              "OMPI_MCA_mpi_yield_when_idle": "1"}
 
+# cluster.sh gives each node a host name and shared memory of its own where it may (root may). Else MPI takes the nodes
+# for one, and must not look for a neighbour's memory.
+SEPARATE_NODES = subprocess.run(["unshare", "--uts", "--mount", "true"], capture_output=True).returncode == 0
+HOST_NAMES = ["node1", "node2"] if SEPARATE_NODES else [socket.gethostname().split(".")[0]]
+if not SEPARATE_NODES:
+    LOCAL_MPI["OMPI_MCA_btl"] = "self,tcp"
 
-def until(check, what, seconds=PATIENCE):
+
+def until(check, what, seconds=PATIENCE, pause=0.05):
     """What check() returns as soon as that is true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if result := check():
             return result
-        time.sleep(0.05)
+        time.sleep(pause)
     raise AssertionError(f"not within {seconds} s: {what() if callable(what) else what}")
 
 
@@ -165,13 +172,17 @@ def names_folder(pid, folder):
 
 def rank_process(folder, rank):
     """Process of one rank of a run in `folder`; nothing where there is none."""
-    wanted = f"SLURM_PROCID={rank}".encode()
     for pid in processes():
         try:
             same_program = os.path.samefile(f"/proc/{pid}/exe", PROGRAM)
         except OSError:
             continue
-        arguments = read_proc(pid, "cmdline")
-        if same_program and str(folder).encode() in arguments and wanted in read_proc(pid, "environ").split(b"\0"):
+        if same_program and str(folder).encode() in read_proc(pid, "cmdline") and rank_of(pid) == rank:
             return pid
     return None
+
+
+def rank_of(pid):
+    variables = dict(entry.split(b"=", 1) for entry in read_proc(pid, "environ").split(b"\0") if b"=" in entry)
+    # mpirun's daemons are tasks of SLURM themselves and hand their own number on
+    return int(variables.get(b"OMPI_COMM_WORLD_RANK", variables.get(b"SLURM_PROCID", b"-1")))

@@ -1,14 +1,15 @@
 """The batch scripts on a private SLURM of two nodes: whatever stops a run, its last checkpoint has the same bits."""
+import contextlib
 import json
 import os
 import signal
 
-from slurm_cluster import SCRIPTS, SlurmTest, rank_process, until
+from slurm_cluster import HOST_NAMES, SCRIPTS, SlurmTest, rank_process, until
 
 import hrm_cli
 from hrm_cli import BAD_CONFIG, PROGRAM, STOPPED, TINY, settings, sums, write_jsonl
 
-STEPS = 60
+STEPS = 40
 RANKS = ("--nodes=1-2", "--ntasks-per-node=2")  # both are free, so both are granted
 
 
@@ -42,8 +43,17 @@ class Jobs(SlurmTest):
         lines = (self.run_folder / "metrics.jsonl").read_text().splitlines()
         return [row for row in map(json.loads, lines) if row["record"] == record]
 
-    def wait_for_checkpoint(self, job, step=10):
-        until(lambda: (self.run_folder / f"step-{step:08}.h5").exists(), job.describe)
+    @contextlib.contextmanager
+    def standing_still(self, job):
+        """After the first checkpoint one rank is held, so that what is done to the job comes before the run's end."""
+        rank = until(lambda: rank_process(self.run_folder, 3), job.describe, pause=0.01)
+        until((self.run_folder / "step-00000005.h5").exists, job.describe, pause=0.005)
+        os.kill(rank, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(rank, signal.SIGCONT)
 
     def assert_undisturbed_bits(self):
         self.tool(PROGRAM, "inspect", "--diff", self.jobs / "undisturbed" / "latest.h5", self.run_folder / "latest.h5")
@@ -53,7 +63,7 @@ class Jobs(SlurmTest):
         job.requeued()
         job.ended("COMPLETED")
         self.assertEqual(self.status()["state"], "finished")
-        self.assertGreaterEqual(self.rows("job")[-1]["first_step"], 10)
+        self.assertGreaterEqual(self.rows("job")[-1]["first_step"], 5)
         self.assert_undisturbed_bits()
 
     def test_trains_to_the_end_on_the_nodes_that_are_granted(self):
@@ -61,50 +71,52 @@ class Jobs(SlurmTest):
 
         job.ended("COMPLETED")
 
-        self.assertEqual((self.rows("job")[0]["data_parallel"], self.rows("job")[0]["hosts"]), (4, "node1,node2"))
+        start = self.rows("job")[0]
+        self.assertEqual((start["data_parallel"], start["hosts"]), (4, ",".join(HOST_NAMES)))
         self.assertIn("(HRM_RUN_TIME_LIMIT)", job.log())
         self.assertNotIn("warning: environment variable", job.log())
         self.assert_undisturbed_bits()
 
     def test_signal(self):
         job = self.train()
-        self.wait_for_checkpoint(job)
 
-        job.signal("USR1")
+        with self.standing_still(job):
+            job.signal("USR1")
 
         self.assert_went_on(job)
         self.assertIn("stopped by SIGUSR1", job.log())
 
     def test_signal_through_mpirun(self):
         job = self.train(options=["--signal=B:USR1@60"], environment={"HRM_LAUNCHER": "mpirun"})
-        self.wait_for_checkpoint(job)
 
-        job.signal("USR1", "--batch")
+        with self.standing_still(job):
+            job.signal("USR1", "--batch")
 
         self.assert_went_on(job)
 
     def test_killed_rank(self):
         job = self.train()
-        self.wait_for_checkpoint(job)
 
-        os.kill(rank_process(self.run_folder, 2), signal.SIGKILL)
+        with self.standing_still(job):
+            os.kill(rank_process(self.run_folder, 2), signal.SIGKILL)
 
         self.assert_went_on(job)
 
     def test_preemption(self):
         job = self.train()
-        self.wait_for_checkpoint(job)
 
-        other = self.submit(self.script("sleep 1"), options=["--partition=high", "--nodes=2", "--exclusive"])
+        with self.standing_still(job):
+            other = self.submit(self.script("sleep 1"), options=["--partition=high", "--nodes=2", "--exclusive"])
+            until(lambda: job.show().get("PreemptTime", "None") != "None", job.describe)
 
         self.assert_went_on(job)
         other.ended("COMPLETED")
 
     def test_requeue_from_outside(self):
         job = self.train()
-        self.wait_for_checkpoint(job)
 
-        self.tool("scontrol", "requeue", job.number)
+        with self.standing_still(job):
+            self.tool("scontrol", "requeue", job.number)
 
         self.assert_went_on(job)
 
@@ -117,18 +129,18 @@ class Jobs(SlurmTest):
 
     def test_denied_requeue_fails(self):
         job = self.train(options=["--no-requeue"])
-        self.wait_for_checkpoint(job)
 
-        job.signal("USR1")
+        with self.standing_still(job):
+            job.signal("USR1")
 
         job.ended("FAILED", STOPPED)
         self.assertIn("requeue was denied", job.log())
 
     def test_chain(self):
         first, second, third = (self.train("chain.sbatch", options=["--job-name=chain test"]) for _ in range(3))
-        self.wait_for_checkpoint(first)
 
-        first.signal("USR1")
+        with self.standing_still(first):
+            first.signal("USR1")
 
         first.ended("COMPLETED")
         second.ended("COMPLETED")
@@ -150,7 +162,7 @@ class Jobs(SlurmTest):
 
         job.ended("COMPLETED")
 
-        self.assertRegex(job.log(), r"rank +3 on node2: \d+ cores")
+        self.assertRegex(job.log(), rf"rank +3 on {HOST_NAMES[-1]}: \d+ cores")
         self.assertIn("this allocation works", job.log())
         self.assertEqual([path.name for path in self.folder.iterdir()], [f"job-{job.number}.log"])
 
