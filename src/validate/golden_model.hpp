@@ -1,14 +1,12 @@
 #pragma once
-// A model and its packs as golden files give them (golden C.1), and training of it as `hrm train` does it.
-#include <memory>
+// A model and its packs as golden files give them (golden C.1): configuration from the root's attributes, packs as the
+// network reads them.
 #include <string>
 #include <vector>
 
 #include "config/run_config.hpp"
 #include "model/network.hpp"
-#include "train/learner.hpp"
 #include "validate/golden_file.hpp"
-#include "validate/layout.hpp"
 #include "validate/report.hpp"
 
 namespace hrm::validate {
@@ -59,18 +57,5 @@ GoldenPack read_pack(const GoldenFile& file, const std::string& group, std::int6
 /// Rebuilds the pack from the raw samples (golden B.1) and reports each part.
 void compare_with_samples(const GoldenFile& file, const std::string& group, const GoldenPack& pack, bool target_only,
                           Report& report);
-
-/// A learner of `model` with the file's weights, for batches of `packs`. `train`: the optimizer's settings.
-std::unique_ptr<train::Learner> make_learner(const GoldenFile& file, const config::ModelConfig& model,
-                                             const config::TrainConfig& train, const std::vector<GoldenPack>& packs,
-                                             const Layout& layout, Report& report);
-
-/// One update on all packs; each rank works on its share of them.
-train::StepResult update(train::Learner& learner, const std::vector<GoldenPack>& packs, model::Horizon horizon,
-                         double divisor, double learning_rate);
-
-/// Compares the last update's gradient sums with GROUP/NAME.
-void compare_gradients(const GoldenFile& file, const std::string& group, train::Learner& learner,
-                       model::Horizon horizon, double limit, const Layout& layout, Report& report);
 
 }  // namespace hrm::validate

@@ -6,8 +6,8 @@
 
 #include "base/error.hpp"
 #include "validate/cases.hpp"
-#include "validate/golden_model.hpp"
 #include "validate/lead.hpp"
+#include "validate/training.hpp"
 #include "validate/whole_tensors.hpp"
 
 namespace hrm::validate {

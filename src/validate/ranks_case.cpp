@@ -6,7 +6,7 @@
 
 #include "base/error.hpp"
 #include "validate/cases.hpp"
-#include "validate/golden_model.hpp"
+#include "validate/training.hpp"
 
 namespace hrm::validate {
 namespace {

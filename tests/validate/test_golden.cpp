@@ -76,6 +76,17 @@ TEST(Golden, EveryFileHoldsInBf16) {
   }
 }
 
+TEST(Golden, ModelsHoldWithEveryOptionOfTraining) {
+  config::RunConfig config;
+  config.parallel.zero = 0;
+  config.parallel.overlap = false;
+  config.train.deterministic = false;
+  config.train.recompute = true;
+  for (const char* name : {"hrm_bp_schedule_2_3_5.h5", "ut_4_bp2.h5", "ranks_hrm_x2.h5"}) {
+    EXPECT_TRUE(passes(golden() / name, Precision::fp32, config)) << name;
+  }
+}
+
 TEST(Golden, ChangedNumbersFail) {
   EXPECT_FALSE(passes_with_change("ops.h5", "/swiglu/d_x", 3, 1e-3));
   EXPECT_FALSE(passes_with_change("ops.h5", "/attention_causal/k", 7, 1e-2));
