@@ -18,7 +18,7 @@ struct TensorPart {
   TensorSlice slice;            ///< logical shape of the whole tensor, and which part of it this rank holds
   std::int64_t first = 0;       ///< place of data[0] in the slice
   std::int64_t count = 0;       ///< elements, may be 0
-  const float* data = nullptr;  ///< [count], unchanged until commit() returns
+  const float* data = nullptr;  ///< [count]
   std::int64_t step = -1;       ///< attribute `step` (updates this tensor has had); -1: none
 };
 
@@ -53,8 +53,8 @@ struct CheckpointMeta {
   std::string tokenizer_json;  ///< /tokenizer
 
   std::map<std::string, std::vector<std::int64_t>> sampling;  ///< /state/sampling/NAME, e.g. "cursor" per stratum
-  std::map<std::string, std::vector<double>> guard;           ///< /state/guard/NAME, the spike guard's window
-  std::vector<std::int64_t> skipped_packs;                    ///< /state/skipped_packs
+  std::map<std::string, std::vector<double>> guard;           ///< /state/guard/NAME, the spike guard's windows
+  std::vector<std::int64_t> skipped_packs;                    ///< /state/skipped_packs: (step - 1) * packs + pack
 };
 
 struct TensorInfo {

@@ -4,17 +4,19 @@
 #include <optional>
 #include <utility>
 
+#include "base/buffer.hpp"
 #include "base/digest.hpp"
 #include "base/error.hpp"
+#include "io/background.hpp"
 #include "io/checkpoint_file.hpp"
 #include "io/disk.hpp"
 #include "io/integrity.hpp"
+#include "io/part_writer.hpp"
 #include "io/user_block.hpp"
 
 namespace hrm::io {
 namespace {
 
-constexpr std::int64_t advance_bytes = std::int64_t{256} << 20;
 constexpr std::int64_t metadata_bytes = std::int64_t{1} << 20;  // generous, beside the texts
 constexpr const char* latest_name = "latest.h5";
 
@@ -46,6 +48,8 @@ void replace_link(const std::filesystem::path& link, const std::string& target) 
   publish(temporary, link);
 }
 
+enum class Phase { parts, digest, finished };
+
 /// A save in flight.
 struct Save {
   CheckpointMeta meta;
@@ -53,12 +57,11 @@ struct Save {
   std::vector<std::size_t> tensor_of;  ///< [parts] index of the part's tensor
   std::vector<std::string> paths;      ///< [tensors]
   std::vector<std::int64_t> offsets;   ///< [tensors] where the data start in the file
-  std::vector<std::uint64_t> digests;  ///< [tensors] of what this rank has written
+  std::uint64_t file_digest = 0;       ///< of this rank's share of the file
   std::filesystem::path temporary;
   std::filesystem::path final_path;
-  RawFile file;
-  std::size_t part = 0;       ///< next to write …
-  std::int64_t position = 0;  ///< … from this element of it
+  std::optional<PartWriter> writer;
+  Phase phase = Phase::parts;  ///< what the thread does or has done
 };
 
 }  // namespace
@@ -67,17 +70,23 @@ struct CheckpointWriter::State {
   comm::Communicator& group;
   std::filesystem::path folder;
   std::string run_id;
+  std::int64_t staging_bytes;
 
-  std::optional<Save> save;
+  Buffer<float> staging;
+  BackgroundThread thread;
+  double seconds = 0;
   std::uint64_t last_digest = 0;
+  std::optional<Save> save;
 
   bool first_rank() const { return group.rank() == 0; }
+  template <class Work>
+  void on_first_rank(Work&& work);
   void list_tensors();
   void check_coverage();
   void create_file();
-  void write_some();
-  void write_piece(const TensorPart& part, std::size_t tensor, std::int64_t count);
-  void add_digests();
+  void start_parts();
+  void finish_parts();
+  void add_digests(const std::vector<std::uint64_t>& digests);
   void publish_save();
   template <class Work>
   void guarded(Work&& work);
@@ -93,7 +102,6 @@ void CheckpointWriter::State::list_tensors() {
     save->tensor_of.push_back(save->paths.size() - 1);
   }
   save->offsets.resize(save->paths.size());
-  save->digests.resize(save->paths.size());
 }
 
 /// Pieces of all ranks together are as many elements as each tensor has.
@@ -126,6 +134,8 @@ void CheckpointWriter::State::create_file() {
     fail(ExitCode::io_error, "{}: a checkpoint needs {} bytes, the disk has {} left; free some space and run again",
          save->final_path.string(), bytes, room);
   }
+  // libhdf5 1.10 crashes at the program's end after a write of its own has failed: it only ever meets disks with room.
+  RawFile(save->temporary, RawFile::Mode::create).reserve(bytes);
   h5::File file = h5::File::create(save->temporary);
   write_meta(file, save->meta);
   std::size_t tensor = 0;
@@ -139,44 +149,44 @@ void CheckpointWriter::State::create_file() {
   }
   file.close();
   RawFile raw(save->temporary, RawFile::Mode::write);
-  raw.reserve(raw.size());
+  raw.reserve(raw.size() + metadata_bytes);  // with room for the digests; closing the file again cuts the rest
 }
 
-/// The next pieces of this rank's data, up to advance_bytes.
-void CheckpointWriter::State::write_some() {
-  std::int64_t budget = advance_bytes / static_cast<std::int64_t>(sizeof(float));
-  while (budget > 0 && save->part < save->parts.size()) {
-    const TensorPart& part = save->parts[save->part];
-    const std::size_t tensor = save->tensor_of[save->part];
-    const std::int64_t count = std::min(budget, part.count - save->position);
-    write_piece(part, tensor, count);
-    budget -= count;
-    save->position += count;
-    if (save->position == part.count) {
-      save->part += 1;
-      save->position = 0;
-    }
+/// The thread writes this rank's parts.
+void CheckpointWriter::State::start_parts() {
+  std::vector<PlacedPart> placed;
+  std::int64_t elements = 0;
+  for (std::size_t i = 0; i < save->parts.size(); ++i) {
+    const std::size_t tensor = save->tensor_of[i];
+    placed.push_back({save->parts[i], tensor, save->offsets[tensor]});
+    elements += save->parts[i].count;
   }
+  if (staging.size() == 0) {
+    staging = Buffer<float>(std::min(elements, staging_bytes / static_cast<std::int64_t>(sizeof(float))));
+  }
+  save->writer.emplace(RawFile(save->temporary, RawFile::Mode::write), std::move(placed), save->paths.size(),
+                       staging.span());
+  thread.start([writer = &*save->writer] { writer->run(); });
 }
 
-/// The next `count` elements of a part. Runs of a column slice are short and the other ranks of the tensor group own
-/// what lies between them, so there is nothing to stage: the group shares a node, whose page cache joins the runs.
-void CheckpointWriter::State::write_piece(const TensorPart& part, std::size_t tensor, std::int64_t count) {
-  part.slice.for_each_run(part.first + save->position, count,
-                          [&](std::int64_t local, std::int64_t logical, std::int64_t length) {
-                            const std::span data(part.data + (local - part.first), static_cast<std::size_t>(length));
-                            const std::int64_t place = logical * static_cast<std::int64_t>(sizeof(float));
-                            save->file.write_at(save->offsets[tensor] + place, std::as_bytes(data));
-                            save->digests[tensor] += digest(data, static_cast<std::uint64_t>(logical));
-                          });
+/// All data are in the file: adds their digests, and the thread digests this rank's share of the file.
+void CheckpointWriter::State::finish_parts() {
+  std::vector<std::uint64_t> digests = save->writer->digests();
+  group.sum(std::span(digests));
+  for (std::size_t i = 0; i < save->paths.size(); ++i) {
+    save->meta.state_digest += state_digest_part(save->paths[i], digests[i]);
+  }
+  on_first_rank([&] { add_digests(digests); });
+  save->phase = Phase::digest;
+  thread.start([this] { save->file_digest = file_digest_part(save->temporary, group.rank(), group.size()); });
 }
 
-/// state_digest and /integrity, by one rank, after all data are in the file.
-void CheckpointWriter::State::add_digests() {
+/// state_digest and /integrity, by one rank.
+void CheckpointWriter::State::add_digests(const std::vector<std::uint64_t>& digests) {
   h5::File file = h5::File::open_for_writing(save->temporary);
   DatasetDigests known;
   for (std::size_t i = 0; i < save->paths.size(); ++i) {
-    known[save->paths[i]] = save->digests[i];
+    known[save->paths[i]] = digests[i];
   }
   file.open_group("/state").set_attribute("state_digest", save->meta.state_digest);
   write_integrity(file, all_digests(file, known));
@@ -184,8 +194,18 @@ void CheckpointWriter::State::add_digests() {
 }
 
 void CheckpointWriter::State::publish_save() {
+  seal_user_block(save->temporary, save->file_digest);
   publish(save->temporary, save->final_path);
   replace_link(folder / latest_name, save->final_path.filename().string());
+}
+
+template <class Work>
+void CheckpointWriter::State::on_first_rank(Work&& work) {
+  comm::together(group, [&] {
+    if (first_rank()) {
+      work();
+    }
+  });
 }
 
 /// Runs a step of a save; if it fails, the save is given up on all ranks.
@@ -200,28 +220,35 @@ void CheckpointWriter::State::guarded(Work&& work) {
 }
 
 void CheckpointWriter::State::drop() noexcept {
-  if (save && first_rank()) {
+  if (!save) {
+    return;
+  }
+  if (save->writer) {
+    save->writer->cancel();
+  }
+  thread.finish();
+  thread.take_seconds();
+  if (first_rank()) {
     std::error_code ignored;
     std::filesystem::remove(save->temporary, ignored);
   }
   save.reset();
 }
 
-CheckpointWriter::CheckpointWriter(comm::Communicator& group, std::filesystem::path folder, std::string run_id)
-    : state_(new State{group, std::move(folder), std::move(run_id), {}, 0}) {
-  comm::together(group, [&] {
-    if (state_->first_rank()) {
-      make_folder(state_->folder);
-      const std::string ending = fmt::format(".{}.tmp", state_->run_id);
-      for (const auto& entry : std::filesystem::directory_iterator(state_->folder)) {
-        const std::string name = entry.path().filename().string();
-        if (name.starts_with(".step-") && name.ends_with(ending)) {
-          std::filesystem::remove(entry.path());
-        }
+CheckpointWriter::CheckpointWriter(comm::Communicator& group, std::filesystem::path folder, std::string run_id,
+                                   std::int64_t staging_bytes)
+    : state_(new State{group, std::move(folder), std::move(run_id), staging_bytes, {}, {}, 0, 0, {}}) {
+  state_->on_first_rank([&] {
+    make_folder(state_->folder);
+    const std::string ending = fmt::format(".{}.tmp", state_->run_id);
+    for (const auto& entry : std::filesystem::directory_iterator(state_->folder)) {
+      const std::string name = entry.path().filename().string();
+      if (name.starts_with(".step-") && name.ends_with(ending)) {
+        std::filesystem::remove(entry.path());
       }
-      std::error_code ignored;
-      std::filesystem::remove(temporary_name(state_->folder / latest_name, replacement_tag), ignored);
     }
+    std::error_code ignored;
+    std::filesystem::remove(temporary_name(state_->folder / latest_name, replacement_tag), ignored);
   });
 }
 
@@ -244,52 +271,47 @@ void CheckpointWriter::begin_save(CheckpointMeta meta, std::span<const TensorPar
   state.guarded([&] {
     state.list_tensors();
     state.check_coverage();
-    comm::together(state.group, [&] {
-      if (state.first_rank()) {
-        state.create_file();
-      }
-    });
+    state.on_first_rank([&] { state.create_file(); });
     state.group.broadcast(std::as_writable_bytes(std::span(save.offsets)), 0);
-    comm::together(state.group, [&] { save.file = RawFile(save.temporary, RawFile::Mode::write); });
+    comm::together(state.group, [&] { state.start_parts(); });
   });
+}
+
+void CheckpointWriter::release_sources() {
+  if (state_->save) {
+    state_->save->writer->release_sources();
+  }
+}
+
+bool CheckpointWriter::ready() const {
+  return state_->save && state_->thread.idle();
 }
 
 bool CheckpointWriter::advance() {
   State& state = *state_;
   ensure(state.save.has_value(), "CheckpointWriter: advance() without begin_save()");
-  std::int64_t unfinished = 0;
+  Save& save = *state.save;
   state.guarded([&] {
-    comm::together(state.group, [&] { state.write_some(); });
-    unfinished = state.save->part < state.save->parts.size() ? 1 : 0;
-    state.group.max(std::span(&unfinished, 1));
+    comm::together(state.group, [&] { state.thread.wait(); });
+    if (save.phase == Phase::parts) {
+      state.finish_parts();
+    } else {
+      save.phase = Phase::finished;
+    }
   });
-  return unfinished == 0;
+  return save.phase == Phase::finished;
 }
 
 std::filesystem::path CheckpointWriter::commit() {
   State& state = *state_;
-  ensure(state.save.has_value() && state.save->part == state.save->parts.size(),
-         "CheckpointWriter: commit() too early");
+  ensure(state.save && state.save->phase == Phase::finished, "CheckpointWriter: commit() too early");
   Save& save = *state.save;
   state.guarded([&] {
-    comm::together(state.group, [&] { save.file.sync(); });
-    state.group.sum(std::span(save.digests));
-    for (std::size_t i = 0; i < save.paths.size(); ++i) {
-      save.meta.state_digest += state_digest_part(save.paths[i], save.digests[i]);
-    }
-    comm::together(state.group, [&] {
-      if (state.first_rank()) {
-        state.add_digests();
-      }
-    });
-    write_user_block(state.group, save.temporary);
-    comm::together(state.group, [&] {
-      if (state.first_rank()) {
-        state.publish_save();
-      }
-    });
+    state.group.sum(std::span(&save.file_digest, 1));
+    state.on_first_rank([&] { state.publish_save(); });
   });
   state.last_digest = save.meta.state_digest;
+  state.seconds = state.thread.take_seconds();
   std::filesystem::path path = save.final_path;
   state.save.reset();
   return path;
@@ -297,6 +319,10 @@ std::filesystem::path CheckpointWriter::commit() {
 
 bool CheckpointWriter::saving() const {
   return state_->save.has_value();
+}
+
+double CheckpointWriter::background_seconds() const {
+  return state_->seconds;
 }
 
 void CheckpointWriter::abandon() noexcept {

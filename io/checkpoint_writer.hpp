@@ -1,6 +1,7 @@
 #pragma once
-// Saving a checkpoint with all ranks: begin_save / advance / commit. A crash at any instant leaves earlier checkpoints
-// usable and at most one temporary.
+// Saving a checkpoint with all ranks: begin_save / advance / commit, while the program does something else in between.
+// All metadata are written by one rank; a thread of every rank writes its parts and digests its share of the file. A
+// crash at any instant leaves earlier checkpoints usable and at most one temporary.
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -11,25 +12,38 @@
 
 namespace hrm::io {
 
-/// One save at a time. Every member function is collective; failures on one rank are thrown on all (73 cannot create,
-/// 74 disk full or I/O error), the temporary is removed, older files are untouched, and the writer can be used again.
+/// One save at a time. begin_save(), advance(), commit() and save() are collective; failures on one rank are thrown on
+/// all (73 cannot create, 74 disk full or I/O error), the temporary is removed, older files are untouched, and the
+/// writer can be used again.
 class CheckpointWriter {
  public:
   /// Run folder, made if missing. `run_id` names the temporaries; remains of this run (never another's) are removed.
-  CheckpointWriter(comm::Communicator& group, std::filesystem::path folder, std::string run_id);
+  /// `staging_bytes`: the most memory that release_sources() may copy into; taken at the first save, at most the size
+  /// of this rank's parts.
+  CheckpointWriter(comm::Communicator& group, std::filesystem::path folder, std::string run_id,
+                   std::int64_t staging_bytes = 0);
   ~CheckpointWriter();
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
 
-  /// Creates the temporary with all metadata. `parts` data must stay unchanged until commit().
+  /// Creates the temporary with all metadata and starts to write. The parts' data stay unchanged until
+  /// release_sources() or commit() has returned.
   void begin_save(CheckpointMeta meta, std::span<const TensorPart> parts);
-  /// Writes a bounded piece of this rank's data (256 MiB); true when all ranks have written everything.
+  /// The parts' data of a save in flight, if any, may change when this returns: what is not written yet is copied, and
+  /// what does not fit into the staging memory is waited for. Not collective, never fails.
+  void release_sources();
+  /// Whether a save is in flight and advance() need not wait for this rank's thread. Not collective.
+  bool ready() const;
+  /// Goes on when all ranks' threads are done with what they do: first the parts, then the digest of the file. True
+  /// when only commit() is left.
   bool advance();
-  /// Digests, sync, rename, latest.h5. Returns the final path.
+  /// User block, rename, latest.h5. Returns the final path.
   std::filesystem::path commit();
   bool saving() const;
-  /// Gives up a save in flight and removes its temporary. Does not throw.
+  /// Gives up a save in flight and removes its temporary. Not collective, does not throw.
   void abandon() noexcept;
+  /// Seconds that this rank's thread took for the last save.
+  double background_seconds() const;
   /// state_digest of the last committed checkpoint.
   std::uint64_t state_digest() const;
 

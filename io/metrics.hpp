@@ -35,7 +35,7 @@ class MetricsJournal {
   /// broken line is 65. Memory: the rows that count, some 3 KiB each.
   MetricsJournal(const std::filesystem::path& h5_path, MetricsHeader header);
 
-  /// Appends one row as one line, in one write.
+  /// Appends one row as one line, in one write. A row that cannot be written (74) goes before the next one.
   void append(const nlohmann::json& row);
   /// Makes the rows so far durable.
   void sync();
@@ -48,6 +48,7 @@ class MetricsJournal {
   std::filesystem::path h5_path_;
   MetricsHeader header_;
   RawFile journal_;
+  std::string unwritten_;             ///< lines that the disk had no room for
   std::vector<nlohmann::json> rows_;  ///< of the journal, cuts obeyed
   Timer since_publish_;
 };

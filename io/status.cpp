@@ -48,6 +48,7 @@ void write_status(const std::filesystem::path& folder, Status status, bool durab
   object["last_checkpoint"] = text_or_null(status.last_checkpoint);
   object["eta"] = text_or_null(status.eta);
   object["reason"] = text_or_null(status.reason);
+  object["suspect_hosts"] = text_or_null(status.suspect_hosts);
   object["job_id"] = text_or_null(status.job_id);
   object["host"] = status.host.empty() ? host_name() : status.host;
   object["run_id"] = text_or_null(status.run_id);
@@ -77,6 +78,7 @@ std::optional<Status> read_status(const std::filesystem::path& folder) {
   status.last_checkpoint = text_of(object, "last_checkpoint");
   status.eta = text_of(object, "eta");
   status.reason = text_of(object, "reason");
+  status.suspect_hosts = text_of(object, "suspect_hosts");
   status.job_id = text_of(object, "job_id");
   status.host = text_of(object, "host");
   status.updated_at = text_of(object, "updated_at");

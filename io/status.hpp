@@ -16,6 +16,7 @@ struct Status {
   std::string last_checkpoint;  ///< file name, empty: null
   std::string eta;              ///< expected end, ISO 8601 UTC, empty: null
   std::string reason;           ///< one line, empty: null
+  std::string suspect_hosts;    ///< of ranks of which there was no word, joined by commas; empty: null
   std::string job_id;
   std::string host;        ///< empty: this host
   std::string updated_at;  ///< set by write_status

@@ -95,6 +95,19 @@ std::uint64_t file_digest_part(const std::filesystem::path& path, int part, int 
   return sum;
 }
 
+UserBlock seal_user_block(const std::filesystem::path& path, std::uint64_t digest) {
+  RawFile file(path, RawFile::Mode::write);
+  Block block{};
+  std::memcpy(block.data(), magic.data(), magic.size());
+  set_word(block, 8, block_version);
+  set_word(block, 16, static_cast<std::uint64_t>(file.size()));
+  set_word(block, 24, digest);
+  set_word(block, 32, own_digest(block));
+  file.write_at(0, block);
+  file.sync();
+  return {file.size(), digest};
+}
+
 UserBlock write_user_block(comm::Communicator& group, const std::filesystem::path& path) {
   std::uint64_t digest = 0;
   comm::together(group, [&] { digest = file_digest_part(path, group.rank(), group.size()); });
@@ -102,16 +115,7 @@ UserBlock write_user_block(comm::Communicator& group, const std::filesystem::pat
   UserBlock result{0, digest};
   comm::together(group, [&] {
     if (group.rank() == 0) {
-      RawFile file(path, RawFile::Mode::write);
-      Block block{};
-      std::memcpy(block.data(), magic.data(), magic.size());
-      set_word(block, 8, block_version);
-      set_word(block, 16, static_cast<std::uint64_t>(file.size()));
-      set_word(block, 24, digest);
-      set_word(block, 32, own_digest(block));
-      file.write_at(0, block);
-      file.sync();
-      result.length = file.size();
+      result = seal_user_block(path, digest);
     }
   });
   group.broadcast(std::as_writable_bytes(std::span(&result.length, 1)), 0);

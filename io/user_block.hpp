@@ -24,6 +24,9 @@ UserBlock read_user_block(const std::filesystem::path& path);
 /// Digest of part `part` of `parts` of the bytes behind the block; the sum over parts is the file's digest.
 std::uint64_t file_digest_part(const std::filesystem::path& path, int part, int parts);
 
+/// Writes the block of a closed file whose bytes behind it have this digest, durably.
+UserBlock seal_user_block(const std::filesystem::path& path, std::uint64_t digest);
+
 /// Digests the closed file and writes its block, durably. Collective: ranks share the bytes, rank 0 writes.
 UserBlock write_user_block(comm::Communicator& group, const std::filesystem::path& path);
 

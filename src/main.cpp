@@ -24,9 +24,10 @@ int run(hrm::app::CommandRun& command_run, const std::vector<std::string>& args)
   }
   // 2. The command, the launch, MPI.
   const app::Command& command = app::find_command(args[0]);
-  command_run.start(command);
+  const app::Arguments rest = app::Arguments(args).subspan(1);
+  command_run.start(command, rest);
   // 3. The work.
-  const int code = command_run.run(command, app::Arguments(args).subspan(1));
+  const int code = command_run.run(command, rest);
   app::finish_output();
   return code;
 }

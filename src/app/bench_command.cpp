@@ -153,6 +153,15 @@ int bench_gemm(Arguments args, comm::Communicator& world) {
   return 0;
 }
 
+/// Bytes held and predicted, by part.
+ordered_json memory_json(const bench::StepResult& r) {
+  ordered_json parts;
+  for (std::size_t part = 0; part < r.held.bytes.size(); ++part) {
+    parts[name(static_cast<MemoryPart>(part))] = {{"held", r.held.bytes[part]}, {"predicted", r.predicted.bytes[part]}};
+  }
+  return parts;
+}
+
 ordered_json step_json(const bench::StepResult& r) {
   return {{"tokens_per_second", r.tokens_per_second},
           {"model_flops_per_second", r.model_flops_per_second},
@@ -166,6 +175,7 @@ ordered_json step_json(const bench::StepResult& r) {
           {"seconds_link", r.seconds_link},
           {"seconds_link_bound", r.seconds_link_bound},
           {"peak_memory_bytes", r.peak_memory_bytes},
+          {"memory", memory_json(r)},
           {"steps", r.steps},
           {"precision", r.precision},
           {"threads", r.threads},

@@ -8,6 +8,7 @@
 #include "app/launch.hpp"
 #include "app/rank_map.hpp"
 #include "base/log.hpp"
+#include "train/stop_request.hpp"
 
 namespace hrm::app {
 namespace {
@@ -21,6 +22,13 @@ void print_error(const std::string& message) {
   std::fflush(stderr);
 }
 
+/// Questions that one process answers, for scripts that are no step of a job.
+bool only_asks(Arguments args) {
+  return std::any_of(args.begin(), args.end(), [](const std::string& arg) {
+    return arg == "--print-config" || arg == "--keys" || arg == "--help";
+  });
+}
+
 bool wants_session(const Command& command) {
   return command.start == Start::mpi || (command.start == Start::mpi_if_launched && launch_step().has_value());
 }
@@ -32,7 +40,13 @@ CommandRun::CommandRun(bool allow_single) : allow_single_(allow_single) {
   log::set_rank(step ? step->index : 0);
 }
 
-void CommandRun::start(const Command& command) {
+void CommandRun::start(const Command& command, Arguments args) {
+  if (command.name == "train") {
+    train::watch_stop_signals();  // MPI may take seconds to start, and a signal in them must not kill the rank
+  }
+  if (only_asks(args)) {
+    return;
+  }
   const std::string name(command.name);
   if (!allow_single_) {
     check_before_start(name, command.start != Start::one_process);

@@ -14,7 +14,7 @@ class CommandRun {
   explicit CommandRun(bool allow_single);
 
   /// Checks the launch and starts MPI where the command asks for it. InputError(usage) for a wrong launch.
-  void start(const Command& command);
+  void start(const Command& command, Arguments args);
   int run(const Command& command, Arguments args);
 
   /// Prints `hrm: error: …` once for all ranks and returns the exit code. When this rank fails alone, the others are

@@ -3,6 +3,7 @@
 
 #include "app/command_table.hpp"
 #include "base/version.hpp"
+#include "comm/gpu_libraries.hpp"
 #include "comm/mpi_session.hpp"
 #include "io/hdf5.hpp"
 #include "kernels/matmul.hpp"
@@ -26,8 +27,8 @@ std::string version_text() {
           "HDF5 " + io::h5::library_version());
   library("oneDNN", fmt::format("oneDNN {}.{}.{}", DNNL_VERSION_MAJOR, DNNL_VERSION_MINOR, DNNL_VERSION_PATCH),
           kernels::matmul_library());
-  line("CUDA", "none");
-  line("NCCL", "none");
+  line("CUDA", comm::cuda_libraries());
+  line("NCCL", comm::nccl_libraries());
   return text;
 }
 

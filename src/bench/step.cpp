@@ -137,6 +137,10 @@ double link_bound(const train::Learner& learner, const StepOptions& options, Pre
 }
 
 void check(const config::RunConfig& config, const StepOptions& options) {
+  if (options.sequence > config.train.pack_tokens || options.prefix > options.sequence || options.prefix < 1) {
+    fail(ExitCode::usage, "bench step: need 1 <= --prefix <= --sequence <= train.pack_tokens ({} <= {} <= {})",
+         options.prefix, options.sequence, config.train.pack_tokens);
+  }
   if (options.modelled_ranks > 0 && (config.parallel.tensor > 1 || options.modelled_ranks > config.train.packs)) {
     fail(ExitCode::usage,
          "bench step: modelled ranks are data ranks: parallel.tensor = 1, at most train.packs = {} of them",
@@ -144,14 +148,48 @@ void check(const config::RunConfig& config, const StepOptions& options) {
   }
 }
 
+/// Steps as they were measured.
+struct Timings {
+  std::vector<double> seconds;  ///< of the slowest rank
+  train::StepSeconds sections;  ///< summed over steps
+  double busy = 0;              ///< of a modelled link, summed over steps
+};
+
+Timings run_steps(comm::Communicator& group, const Ranks& ranks, train::Learner& learner, const SyntheticPack& pack,
+                  model::Horizon horizon, double seconds) {
+  Timings timings;
+  const double busy_before = ranks.busy_seconds();
+  for (double total = 0; total < seconds || timings.seconds.size() < 3; total += timings.seconds.back()) {
+    group.barrier();
+    const Timer timer;
+    const train::StepResult step = run_step(learner, pack, horizon);
+    std::vector<double> slowest(static_cast<std::size_t>(group.size()), 0.0);
+    slowest[static_cast<std::size_t>(group.rank())] = timer.seconds();
+    group.sum(std::span<double>(slowest));
+    timings.seconds.push_back(*std::max_element(slowest.begin(), slowest.end()));
+    timings.sections.forward += step.seconds.forward;
+    timings.sections.backward += step.seconds.backward;
+    timings.sections.communication += step.seconds.communication;
+    timings.sections.optimizer += step.seconds.optimizer;
+  }
+  timings.busy = ranks.busy_seconds() - busy_before;
+  return timings;
+}
+
+void fill_memory(StepResult& result, const Ranks& ranks, const config::RunConfig& config, Precision precision) {
+  result.peak_memory_bytes = peak_memory();
+  for (std::size_t part = 0; part < result.held.bytes.size(); ++part) {
+    result.held.bytes[part] = static_cast<std::int64_t>(memory_bytes(static_cast<MemoryPart>(part)));
+  }
+  const comm::Grid& grid = ranks.grid;
+  result.predicted = plan::training_memory(config, precision,
+                                           {grid.data->rank(), grid.data->size(), grid.place(), omp_get_max_threads()});
+}
+
 }  // namespace
 
 StepResult measure_step(comm::Communicator& group, const config::RunConfig& config, const StepOptions& options) {
   check(config, options);
-  if (options.sequence > config.train.pack_tokens || options.prefix > options.sequence || options.prefix < 1) {
-    fail(ExitCode::usage, "bench step: need 1 <= --prefix <= --sequence <= train.pack_tokens ({} <= {} <= {})",
-         options.prefix, options.sequence, config.train.pack_tokens);
-  }
   const Precision precision = config::precision_type(config.train.precision);
   const SyntheticPack pack(config.train.pack_tokens, options, config.model.vocab_size);
   const model::Horizon horizon = model::horizons(config.model).back();
@@ -159,47 +197,29 @@ StepResult measure_step(comm::Communicator& group, const config::RunConfig& conf
   train::Learner learner(ranks.grid, config, precision);
   learner.initialise();
   run_step(learner, pack, horizon);
-
-  std::vector<double> seconds;
-  train::StepSeconds sections;
-  double total = 0;
-  const double busy_before = ranks.busy_seconds();
-  while (total < options.seconds || seconds.size() < 3) {
-    group.barrier();
-    const Timer timer;
-    const train::StepResult step = run_step(learner, pack, horizon);
-    std::vector<double> slowest(static_cast<std::size_t>(group.size()), 0.0);
-    slowest[static_cast<std::size_t>(group.rank())] = timer.seconds();
-    group.sum(std::span<double>(slowest));
-    seconds.push_back(*std::max_element(slowest.begin(), slowest.end()));
-    total += seconds.back();
-    sections.forward += step.seconds.forward;
-    sections.backward += step.seconds.backward;
-    sections.communication += step.seconds.communication;
-    sections.optimizer += step.seconds.optimizer;
-  }
+  const Timings timings = run_steps(group, ranks, learner, pack, horizon, options.seconds);
 
   const plan::Cost cost =
       plan::cost(config.model, horizon, stats_of(pack, options, config.model.attention == "prefixlm"));
-  const auto steps = static_cast<double>(seconds.size());
+  const auto steps = static_cast<double>(timings.seconds.size());
   const auto packs = static_cast<double>(config.train.packs);
   StepResult result;
-  result.seconds_per_step = median(seconds);
+  result.seconds_per_step = median(timings.seconds);
   result.tokens_per_second = packs * static_cast<double>(pack.cu_seqlens.back()) / result.seconds_per_step;
   result.model_flops_per_second = packs * cost.total_flops() / result.seconds_per_step;
-  result.seconds_forward = sections.forward / steps;
-  result.seconds_backward = sections.backward / steps;
-  result.seconds_communication = sections.communication / steps;
-  result.seconds_optimizer = sections.optimizer / steps;
-  result.peak_memory_bytes = peak_memory();
+  result.seconds_forward = timings.sections.forward / steps;
+  result.seconds_backward = timings.sections.backward / steps;
+  result.seconds_communication = timings.sections.communication / steps;
+  result.seconds_optimizer = timings.sections.optimizer / steps;
+  fill_memory(result, ranks, config, precision);
   if (ranks.modelled != nullptr) {
-    result.seconds_link = (ranks.busy_seconds() - busy_before) / steps;
+    result.seconds_link = timings.busy / steps;
     result.seconds_link_bound = link_bound(learner, options, precision, result);
   }
   group.barrier();
   result.gemm_flops_per_second = gemm_rate(cost, precision);
   result.gemm_share = result.model_flops_per_second / (group.size() * result.gemm_flops_per_second);
-  result.steps = static_cast<std::int64_t>(seconds.size());
+  result.steps = static_cast<std::int64_t>(timings.seconds.size());
   result.precision = config.train.precision;
   result.threads = omp_get_max_threads();
   result.ranks = group.size();

@@ -6,6 +6,7 @@
 #include "comm/communicator.hpp"
 #include "comm/modelled_communicator.hpp"
 #include "config/run_config.hpp"
+#include "plan/memory.hpp"
 
 namespace hrm::bench {
 
@@ -32,6 +33,8 @@ struct StepResult {
   /// weights that are needed first, or the link's work beyond the computation's.
   double seconds_link_bound = 0;
   std::int64_t peak_memory_bytes = 0;  ///< resident set of this process at its largest
+  plan::Memory held;                   ///< bytes of this rank's buffers, by part
+  plan::Memory predicted;              ///< what plan::training_memory says
   std::int64_t steps = 0;
   std::string precision;
   std::int64_t threads = 0;

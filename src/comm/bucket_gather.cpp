@@ -14,18 +14,10 @@ BucketGather::BucketGather(Communicator& group, const FlatShards& owners, std::s
   TreePlanner planner(ranks, group.rank(), ranks);
   for (int bucket = 0; bucket < owners.buckets(); ++bucket) {
     first_.push_back(owners.share(bucket, 0).first);
-    std::int64_t longest = 0;
-    for (int r = 0; r < ranks; ++r) {
-      longest = std::max(longest, owners.share(bucket, r).count());
-    }
-    const std::int64_t size = std::max<std::int64_t>(unit / ranks / flat_block, 1) * flat_block;
-    for (std::int64_t at = 0; ranks > 1 && at < longest; at += size) {
-      std::vector<Owned> parts;
-      for (int r = 0; r < ranks; ++r) {
-        const FlatRange share = owners.share(bucket, r);
-        parts.push_back({{std::min(share.first + at, share.last), std::min(share.first + at + size, share.last)}, r});
+    if (ranks > 1) {
+      for (const std::vector<FlatRange>& owned : owners.units(bucket, unit)) {
+        units_[static_cast<std::size_t>(bucket)].push_back(planner.plan(owned));
       }
-      units_[static_cast<std::size_t>(bucket)].push_back(planner.plan(parts));
     }
   }
 }

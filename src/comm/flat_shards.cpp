@@ -1,5 +1,7 @@
 #include "comm/flat_shards.hpp"
 
+#include <algorithm>
+
 #include "base/error.hpp"
 
 namespace hrm::comm {
@@ -33,6 +35,23 @@ std::vector<FlatRange> FlatShards::own_ranges() const {
     ranges.push_back(own(bucket));
   }
   return ranges;
+}
+
+std::vector<std::vector<FlatRange>> FlatShards::units(int bucket, std::int64_t size) const {
+  const std::int64_t chunk = std::max<std::int64_t>(size / ranks_ / flat_block, 1) * flat_block;
+  std::int64_t longest = 0;
+  for (int rank = 0; rank < ranks_; ++rank) {
+    longest = std::max(longest, share(bucket, rank).count());
+  }
+  std::vector<std::vector<FlatRange>> all;
+  for (std::int64_t at = 0; at < longest; at += chunk) {
+    all.emplace_back();
+    for (int rank = 0; rank < ranks_; ++rank) {
+      const FlatRange whole = share(bucket, rank);
+      all.back().push_back({std::min(whole.first + at, whole.last), std::min(whole.first + at + chunk, whole.last)});
+    }
+  }
+  return all;
 }
 
 }  // namespace hrm::comm

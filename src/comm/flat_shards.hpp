@@ -22,6 +22,9 @@ class FlatShards {
   /// Those of this rank.
   FlatRange own(int bucket) const { return share(bucket, rank_); }
   std::vector<FlatRange> own_ranges() const;
+  /// `bucket` in units of about `size` elements, in order: every rank's chunk of its share, by rank; chunks are whole
+  /// blocks, at least one.
+  std::vector<std::vector<FlatRange>> units(int bucket, std::int64_t size) const;
   /// Where the own share of `bucket` begins in this rank's storage, and the size of that.
   std::int64_t place(int bucket) const { return place_[static_cast<std::size_t>(bucket)]; }
   std::int64_t size() const { return place_.back(); }

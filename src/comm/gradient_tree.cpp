@@ -15,12 +15,6 @@ std::int64_t flat_size(std::span<const Bucket> buckets) {
   return buckets.empty() ? 0 : buckets.back().range.last;
 }
 
-/// Chunk `index` of a share, in whole flat blocks.
-FlatRange chunk(FlatRange share, std::int64_t index, std::int64_t size) {
-  const std::int64_t first = std::min(share.first + index * size, share.last);
-  return {first, std::min(first + size, share.last)};
-}
-
 std::int64_t largest_share(const FlatShards& owners) {
   std::int64_t most = 0;
   for (int bucket = 0; bucket < owners.buckets(); ++bucket) {
@@ -62,18 +56,9 @@ GradientTree::Units GradientTree::plan_units(std::int64_t packs, const FlatShard
     return units;
   }
   TreePlanner planner(packs, rank, ranks);
-  const std::int64_t size = std::max<std::int64_t>(unit / ranks / flat_block, 1) * flat_block;
   for (int bucket = 0; bucket < owners.buckets(); ++bucket) {
-    std::int64_t longest = 0;
-    for (int r = 0; r < ranks; ++r) {
-      longest = std::max(longest, owners.share(bucket, r).count());
-    }
-    for (std::int64_t index = 0; index * size < longest; ++index) {
-      std::vector<Owned> parts;
-      for (int r = 0; r < ranks; ++r) {
-        parts.push_back({chunk(owners.share(bucket, r), index, size), r});
-      }
-      Unit levels = planner.plan(parts);
+    for (const std::vector<FlatRange>& owned : owners.units(bucket, unit)) {
+      Unit levels = planner.plan(owned);
       units.space.resize(levels.size());
       for (std::size_t level = 0; level < levels.size(); ++level) {
         units.space[level] = std::max(units.space[level], levels[level].received());

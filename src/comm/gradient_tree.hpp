@@ -1,7 +1,8 @@
 #pragma once
 // Gradient sums over the packs of a global batch, in the order of a fixed binary tree: node [lo, hi) splits at lo + the
 // largest power of two below hi - lo. A rank with packs [a, b) ends with one partial sum per maximal node inside
-// [a, b); the nodes above are summed by exchanges (TreePlanner). So the result has the same bits for any number of ranks.
+// [a, b); the nodes above are summed by exchanges (TreePlanner). So the result has the same bits for any number of
+// ranks.
 #include <cstddef>
 #include <cstdint>
 #include <span>

@@ -6,7 +6,9 @@
 #include <numeric>
 
 #include "base/error.hpp"
+#include "comm/activity.hpp"
 #include "comm/mpi_check.hpp"
+#include "comm/own_transfers.hpp"
 
 namespace hrm::comm {
 namespace {
@@ -37,7 +39,10 @@ class MpiCommunicator final : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-  void barrier() override { mpi_check(MPI_Barrier(handle_), "MPI_Barrier"); }
+  void barrier() override {
+    note_operation("MPI_Barrier");
+    mpi_check(MPI_Barrier(handle_), "MPI_Barrier");
+  }
   void sum(std::span<double> values) override { all_reduce(values, MPI_DOUBLE, MPI_SUM); }
   void sum(std::span<std::uint64_t> values) override { all_reduce(values, MPI_UINT64_T, MPI_SUM); }
   void max(std::span<std::int64_t> values) override { all_reduce(values, MPI_INT64_T, MPI_MAX); }
@@ -59,7 +64,6 @@ class MpiCommunicator final : public Communicator {
   void ring(std::byte* data, std::span<const std::int64_t> first);
   void post_send(std::span<const std::byte> data, int to, int tag);
   void post_receive(std::span<std::byte> data, int from, int tag);
-  void copy_own(std::span<const Send> sends, std::span<const Receive> receives) const;
   void wait_all();
 
   MPI_Comm handle_;
@@ -82,12 +86,14 @@ MpiCommunicator::~MpiCommunicator() {
 
 template <class T>
 void MpiCommunicator::all_reduce(std::span<T> values, MPI_Datatype type, MPI_Op operation) {
+  note_operation("MPI_Allreduce");
   in_parts(std::ssize(values), limit_, [&](std::int64_t first, int count) {
     mpi_check(MPI_Allreduce(MPI_IN_PLACE, values.data() + first, count, type, operation, handle_), "MPI_Allreduce");
   });
 }
 
 void MpiCommunicator::broadcast(std::span<std::byte> data, int root) {
+  note_operation("MPI_Bcast");
   in_parts(std::ssize(data), limit_, [&](std::int64_t first, int count) {
     mpi_check(MPI_Bcast(data.data() + first, count, MPI_BYTE, root, handle_), "MPI_Bcast");
   });
@@ -110,6 +116,7 @@ void MpiCommunicator::post_receive(std::span<std::byte> data, int from, int tag)
 }
 
 void MpiCommunicator::wait_all() {
+  note_operation("MPI_Waitall");
   const int code = MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE);
   requests_.clear();
   mpi_check(code, "MPI_Waitall");
@@ -137,23 +144,9 @@ void MpiCommunicator::start_exchange(std::span<const Send> sends, std::span<cons
       post_send(send.data, send.to, exchange_tag);
     }
   }
-  copy_own(sends, receives);
-}
-
-void MpiCommunicator::copy_own(std::span<const Send> sends, std::span<const Receive> receives) const {
-  std::size_t next = 0;
-  for (const Send& send : sends) {
-    if (send.to != rank_) {
-      continue;
-    }
-    while (next < receives.size() && receives[next].from != rank_) {
-      ++next;
-    }
-    ensure(next < receives.size(), "a transfer of a rank to itself has no receiver");
-    ensure(receives[next].data.size() == send.data.size(), "lengths of a transfer differ");
-    std::copy(send.data.begin(), send.data.end(), receives[next].data.begin());
-    ++next;
-  }
+  for_each_own(sends, receives, rank_, [](std::span<const std::byte> from, std::span<std::byte> to) {
+    std::copy(from.begin(), from.end(), to.begin());
+  });
 }
 
 /// Each part travels once around the ring of ranks: every link carries each byte once, and offsets are 64-bit, which
@@ -183,11 +176,10 @@ void MpiCommunicator::start_reduce_scatter(std::span<const float> data, std::spa
                                            std::span<float> mine) {
   ensure(requests_.empty(), "an exchange is still under way");
   ensure(std::ssize(first) == size_ + 1, "a sum needs size() + 1 borders");
+  ensure(first.back() <= std::numeric_limits<int>::max(), "MPI counts the elements of a sum with int");
   counts_.clear();
   for (std::size_t r = 0; r + 1 < first.size(); ++r) {
-    const std::int64_t count = first[r + 1] - first[r];
-    ensure(count <= std::numeric_limits<int>::max(), "MPI counts this library's sums with int");
-    counts_.push_back(static_cast<int>(count));
+    counts_.push_back(static_cast<int>(first[r + 1] - first[r]));
   }
   MPI_Request request = MPI_REQUEST_NULL;
   mpi_check(MPI_Ireduce_scatter(data.data(), mine.data(), counts_.data(), MPI_FLOAT, MPI_SUM, handle_, &request),
@@ -198,6 +190,7 @@ void MpiCommunicator::start_reduce_scatter(std::span<const float> data, std::spa
 std::vector<std::string> MpiCommunicator::gather(const std::string& mine) {
   std::vector<std::int64_t> first(static_cast<std::size_t>(size_) + 1);
   const auto own = static_cast<std::int64_t>(mine.size());
+  note_operation("MPI_Allgather");
   mpi_check(MPI_Allgather(&own, 1, MPI_INT64_T, first.data() + 1, 1, MPI_INT64_T, handle_), "MPI_Allgather");
   std::partial_sum(first.begin(), first.end(), first.begin());
   std::string all(static_cast<std::size_t>(first.back()), '\0');

@@ -21,6 +21,12 @@ struct RankSpan {
   int count() const { return last - first + 1; }
 };
 
+/// Elements that one rank holds.
+struct Owned {
+  FlatRange range;
+  int rank = 0;
+};
+
 /// Who holds which elements of a node's sum.
 using Distribution = std::vector<Owned>;
 
@@ -225,10 +231,10 @@ TreePlanner::TreePlanner(std::int64_t packs, int rank, int ranks) {
 }
 TreePlanner::~TreePlanner() = default;
 
-std::vector<TreeLevel> TreePlanner::plan(std::span<const Owned> owners) {
+std::vector<TreeLevel> TreePlanner::plan(std::span<const FlatRange> owned) {
   Distribution root;
-  for (const Owned& part : owners) {
-    append(root, part.range, part.rank);
+  for (std::size_t rank = 0; rank < owned.size(); ++rank) {
+    append(root, owned[rank], static_cast<int>(rank));
   }
   return state_->plan(root);
 }

@@ -30,12 +30,6 @@ std::int64_t split_of(PackRange node);
 /// Maximal tree nodes inside `share`, in order: what a rank can sum alone.
 std::vector<PackRange> covering_nodes(std::int64_t packs, PackRange share);
 
-/// Elements that one rank ends up with.
-struct Owned {
-  FlatRange range;
-  int rank = 0;
-};
-
 /// One message, elements of the partial sum of a leaf (covering node) of this rank. Sent: those of `leaf`. Received:
 /// leaf = other + what arrives.
 struct TreeMessage {
@@ -70,9 +64,9 @@ class TreePlanner {
   TreePlanner(const TreePlanner&) = delete;
   TreePlanner& operator=(const TreePlanner&) = delete;
 
-  /// Levels of the rank from the leaves up, as many on every rank. In the end its elements of `owners`, which cover
-  /// what is summed, hold the root's sum, in the partial sum of its first leaf.
-  std::vector<TreeLevel> plan(std::span<const Owned> owners);
+  /// Levels of the rank from the leaves up, as many on every rank. In the end its elements of `owned` (by rank;
+  /// together they are what is summed) hold the root's sum, in the partial sum of its first leaf.
+  std::vector<TreeLevel> plan(std::span<const FlatRange> owned);
 
  private:
   struct State;

@@ -136,10 +136,32 @@ void for_each_field(Config& config, Visitor&& visit) {
         config.checkpoint.keep_last);
   visit(I{"checkpoint.keep_every", 0, most, "", "steps", "checkpoints at its multiples stay; 0: none"},
         config.checkpoint.keep_every);
-  visit(I{"checkpoint.async", 0, 0, "", "", "write checkpoints while training goes on; no effect yet"},
-        config.checkpoint.async);
-  visit(I{"checkpoint.staging_bytes", 1048576, most, "", "bytes", "memory of each rank for that; no effect yet"},
+  visit(I{"checkpoint.async", 0, 0, "", "", "write checkpoints while training goes on"}, config.checkpoint.async);
+  visit(I{"checkpoint.staging_bytes", 1048576, most, "", "bytes",
+          "most memory of a rank for what is not written when weights change"},
         config.checkpoint.staging_bytes);
+  visit(I{"guard.enabled", 0, 0, "", "",
+          "refuse steps whose loss or gradient norm leaps up; false: only what is not finite, which then ends the run"},
+        config.guard.enabled);
+  visit(I{"guard.window", 8, 1000000, "", "steps", "accepted steps that loss and gradient norm are compared with"},
+        config.guard.window);
+  visit(
+      I{"guard.spike_factor", 1, 1e6, "", "deviations", "robust standard deviations above the median that are a spike"},
+      config.guard.spike_factor);
+  visit(I{"guard.max_skips", 1, 1000, "", "steps", "refused in a row before the run goes back to a checkpoint"},
+        config.guard.max_skips);
+  visit(I{"guard.max_rollbacks", 0, 1000, "", "rollbacks", "in a run; one more is needed: it ends with 76"},
+        config.guard.max_rollbacks);
+  visit(I{"guard.digest_interval", 0, most, "", "steps",
+          "state digest in the metrics, and weights compared between data-parallel ranks; 0: off"},
+        config.guard.digest_interval);
+  visit(I{"watchdog.enabled", 0, 0, "", "", "end the job with 69 when a rank makes no progress"},
+        config.watchdog.enabled);
+  visit(I{"watchdog.least_seconds", 0.1, 1e6, "", "s",
+          "a section (load, compute, reduce, save, …) may always take as long; six times as long its first time"},
+        config.watchdog.least_seconds);
+  visit(I{"watchdog.factor", 1, 1e6, "", "", "times the longest that the section has taken, where that is more"},
+        config.watchdog.factor);
   visit(I{"metrics.path", 0, 0, "", "", "metrics file; empty: metrics.h5 in the run folder"}, config.metrics.path);
   visit(I{"io.hints", 0, 0, "", "", "MPI-IO hints NAME=VALUE;…; no effect yet"}, config.io.hints);
   visit(I{"io.stripe_count", 0, 65535, "", "targets", "Lustre stripes of new files; 0: the folder's; no effect yet"},

@@ -119,7 +119,7 @@ void apply_architecture_defaults(Resolved& resolved) {
 
 /// One warning for all values that were given and do nothing.
 void warn_without_effect(Resolved& resolved, const std::string& base_name) {
-  constexpr const char* keys[] = {"checkpoint.async", "checkpoint.staging_bytes", "io.hints", "io.stripe_count"};
+  constexpr const char* keys[] = {"io.hints", "io.stripe_count"};
   std::string list;
   for (const char* key : keys) {
     const auto origin = resolved.origins.find(key);

@@ -94,8 +94,23 @@ struct CheckpointConfig {
   std::string interval_minutes = "auto";
   std::int64_t keep_last = 3;
   std::int64_t keep_every = 0;
-  bool async = true;                                     ///< no effect yet
-  std::int64_t staging_bytes = std::int64_t{256} << 20;  ///< no effect yet
+  bool async = true;
+  std::int64_t staging_bytes = std::int64_t{256} << 20;
+};
+
+struct GuardConfig {
+  bool enabled = true;
+  std::int64_t window = 128;
+  double spike_factor = 10;
+  std::int64_t max_skips = 3;
+  std::int64_t max_rollbacks = 2;
+  std::int64_t digest_interval = 0;  ///< 0: off
+};
+
+struct WatchdogConfig {
+  bool enabled = true;
+  double least_seconds = 300;
+  double factor = 10;
 };
 
 struct MetricsConfig {
@@ -120,6 +135,8 @@ struct RunConfig {
   DataConfig data;
   EvalConfig eval;
   CheckpointConfig checkpoint;
+  GuardConfig guard;
+  WatchdogConfig watchdog;
   MetricsConfig metrics;
   IoConfig io;
   RunLimits run;

@@ -34,7 +34,7 @@ class NetworkOf final : public Network {
   PackSums forward_backward(const PackView& pack, Horizon horizon, double divisor, GradientSink& sink) override;
   PackSums evaluate(const PackView& pack) override;
   std::span<const float> row_losses() const override { return head_.row_losses(); }
-  double forward_seconds() const override { return forward_seconds_; }
+  const PackSeconds& seconds() const override { return seconds_; }
   Inspection inspect(const PackView& pack) override;
 
  private:
@@ -85,7 +85,7 @@ class NetworkOf final : public Network {
   Record scratch_record_;        // one layer, for steps without gradient
   Head<T> head_;
   kernels::EmbeddingOrder order_;
-  double forward_seconds_ = 0;
+  PackSeconds seconds_;
 };
 
 int most(const std::map<std::int64_t, Program>& programs, int Program::*member) {
@@ -257,14 +257,16 @@ LayerGradients NetworkOf<T>::layer_gradients(const LayerRows& rows, GradientSink
 template <class T>
 PackSums NetworkOf<T>::forward_backward(const PackView& pack, Horizon horizon, double divisor, GradientSink& sink) {
   const Timer timer;
+  const double waited = group().waited();
   const Program& p = program(horizon);
   forward(p, pack);
-  forward_seconds_ = timer.seconds();
+  seconds_.forward = timer.seconds() - (group().waited() - waited);
   const PackSums sums =
       head_.forward_backward(stream_, weights_, value(p, p.output()), pack.supervision, divisor, group(),
                              slot_matrix(value_gradients_, 0), gradient(weights_.head_row(), sink));
   sink.done(weights_.head_row());
   backward(p, pack, sink);
+  seconds_.communication = group().waited() - waited;
   return sums;
 }
 

@@ -46,6 +46,12 @@ struct Inspection {
   std::vector<float> logits;                                      ///< (slots, V)
 };
 
+/// Where the time of one pack went.
+struct PackSeconds {
+  double forward = 0;        ///< until the backward pass began, without exchanges
+  double communication = 0;  ///< in exchanges of the tensor group, forward and backward
+};
+
 /// What a network is built for: evaluation keeps no record for a backward pass.
 enum class Purpose { training, evaluation };
 
@@ -80,8 +86,8 @@ class Network {
   virtual PackSums evaluate(const PackView& pack) = 0;
   /// Losses of the supervised rows of the last pack, in order.
   virtual std::span<const float> row_losses() const = 0;
-  /// Seconds of the last forward_backward spent before the backward pass began.
-  virtual double forward_seconds() const = 0;
+  /// Of the last forward_backward.
+  virtual const PackSeconds& seconds() const = 0;
 
   /// Slow, allocates: everything that golden files list.
   virtual Inspection inspect(const PackView& pack) = 0;

@@ -4,6 +4,8 @@
 
 #include "base/bf16.hpp"
 #include "base/error.hpp"
+#include "base/timer.hpp"
+#include "comm/tree_plan.hpp"
 #include "kernels/elementwise.hpp"
 
 namespace hrm::model {
@@ -26,9 +28,8 @@ std::int64_t most_own_rows(std::int64_t rows, int ranks) {
 }
 
 RowShare share_of(const TensorPlace& place, std::int64_t all) {
-  const std::int64_t least = all / place.size;
-  const std::int64_t longer = all % place.size;  // the first ranks have one row more
-  return {place.rank * least + std::min<std::int64_t>(place.rank, longer), least + (place.rank < longer ? 1 : 0), all};
+  const comm::PackRange share = comm::pack_share(all, place.rank, place.size);
+  return {share.first, share.count(), all};
 }
 
 }  // namespace
@@ -61,6 +62,14 @@ RowShare TensorGroup<T>::share(const TensorPlace& place, bool sequence, std::int
   return sequence ? share_of(place, all) : RowShare{0, all, all};
 }
 
+template <class T>
+void TensorGroup<T>::exchange() {
+  const Timer timer;
+  group_->start_exchange(sends_, receives_);
+  group_->finish_exchange();
+  waited_ += timer.seconds();
+}
+
 /// Every rank's share of `states` (all, D) goes to all others.
 template <class T>
 void TensorGroup<T>::exchange_rows(Matrix<T> states) {
@@ -74,8 +83,7 @@ void TensorGroup<T>::exchange_rows(Matrix<T> states) {
       receives_.push_back({rank, bytes_of(states.slice(theirs.first, theirs.own))});
     }
   }
-  group_->start_exchange(sends_, receives_);
-  group_->finish_exchange();
+  exchange();
 }
 
 template <class T>
@@ -111,8 +119,7 @@ void TensorGroup<T>::reduce(Stream stream, std::int64_t all, Matrix<T> out, bool
     sends_.push_back({rank, bytes_of(mine.slice(theirs.first, theirs.own))});
     receives_.push_back({rank, bytes_of(received(rank))});
   }
-  group_->start_exchange(sends_, receives_);
-  group_->finish_exchange();
+  exchange();
   kernels::sum_parts<T>(stream, parts_, sequence_ ? out : out.slice(own.first, own.own), accumulate);
   if (!sequence_) {
     exchange_rows(out);
@@ -126,7 +133,9 @@ void TensorGroup<T>::all_gather(std::span<std::byte> data) {
   for (std::size_t rank = 0; rank < borders_.size(); ++rank) {
     borders_[rank] = static_cast<std::int64_t>(rank) * part;
   }
+  const Timer timer;
   group_->all_gather(data, borders_);
+  waited_ += timer.seconds();
 }
 
 template <class T>

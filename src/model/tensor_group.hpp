@@ -31,6 +31,8 @@ class TensorGroup {
 
   bool alone() const { return place_.size == 1; }
   const TensorPlace& place() const { return place_; }
+  /// Seconds spent in exchanges since construction.
+  double waited() const { return waited_; }
   /// This rank's share: a contiguous part whose sizes differ by at most one between ranks, or every row where the rows
   /// are not shared.
   RowShare share(std::int64_t all) const { return share(place_, sequence_, all); }
@@ -51,6 +53,7 @@ class TensorGroup {
   void gather_columns(Stream stream, Matrix<const float> mine, std::span<float> space, Matrix<float> whole);
 
  private:
+  void exchange();
   void exchange_rows(Matrix<T> states);
   void all_gather(std::span<std::byte> data);
 
@@ -65,6 +68,7 @@ class TensorGroup {
   std::vector<comm::Send> sends_;
   std::vector<comm::Receive> receives_;
   std::vector<std::int64_t> borders_;
+  double waited_ = 0;
 };
 
 }  // namespace hrm::model

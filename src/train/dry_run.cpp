@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "base/buffer.hpp"
 #include "comm/flat_shards.hpp"
 #include "comm/grid.hpp"
@@ -26,9 +28,12 @@ std::string plan_text(data::BatchPlan& plan, const RunFacts& facts) {
   data::Batch batch;
   plan.batch(1, batch);
   std::string text = fmt::format("steps {}  batches by epoch", plan.steps());
-  for (const std::int64_t batches : plan.batches_by_epoch()) {
-    text += fmt::format(" {}", batches);
+  const auto& epochs = plan.batches_by_epoch();
+  constexpr std::size_t shown = 8;
+  for (std::size_t epoch = 0; epoch < std::min(epochs.size(), shown); ++epoch) {
+    text += fmt::format(" {}", epochs[epoch]);
   }
+  text += epochs.size() > shown ? fmt::format(" … ({} epochs)", epochs.size()) : "";
   return text + fmt::format(
                     "\nglobal batch {} packs x {} slots; the first holds {} samples, {} supervised tokens, {:.1f} % "
                     "filled\nprecision {}  threads {}\n",
@@ -45,19 +50,34 @@ std::string header() {
   return text + fmt::format(" {:>11}  (MiB)\n", "total");
 }
 
-std::string rank_row(const RunFacts& facts, const ParameterTable& table, int rank, int ranks) {
-  const int tensor = static_cast<int>(facts.config.parallel.tensor);
-  const plan::RankPlace place{rank / tensor, ranks / tensor, {rank % tensor, tensor}, static_cast<int>(facts.threads)};
-  const comm::PackRange share = comm::pack_share(facts.config.train.packs, place.data_rank, place.data_ranks);
-  const comm::FlatShards shards(table.buckets, place.data_rank, place.data_ranks);
-  const plan::Memory memory = plan::training_memory(facts.config, config::precision_type(facts.precision), place);
-  std::string text = fmt::format("{:>6} {:>6} {:>6} {:>9} {:>12}", rank, place.data_rank, place.tensor.rank,
-                                 fmt::format("{}..{}", share.first, share.last - 1),
-                                 facts.config.parallel.zero > 0 ? shards.size() : table.flat_size);
+std::string memory_columns(const plan::Memory& memory) {
+  std::string text;
   for (std::size_t part = 0; part < parts; ++part) {
     text += fmt::format(" {:>11.1f}", mebibytes(memory[static_cast<MemoryPart>(part)]));
   }
   return text + fmt::format(" {:>11.1f}\n", mebibytes(memory.total()));
+}
+
+/// One row per rank, and the largest. The ranks of a tensor group hold the same, within a row of states.
+std::string rank_rows(const RunFacts& facts, const ParameterTable& table, int ranks) {
+  const int tensor = static_cast<int>(facts.config.parallel.tensor);
+  const Precision precision = config::precision_type(facts.precision);
+  std::string text;
+  plan::Memory largest;
+  for (int data_rank = 0; data_rank < ranks / tensor; ++data_rank) {
+    const plan::Memory memory = plan::training_memory(
+        facts.config, precision, {data_rank, ranks / tensor, {0, tensor}, static_cast<int>(facts.threads)});
+    largest = memory.total() > largest.total() ? memory : largest;
+    const comm::PackRange share = comm::pack_share(facts.config.train.packs, data_rank, ranks / tensor);
+    const comm::FlatShards shards(table.buckets, data_rank, ranks / tensor);
+    const std::int64_t owned = facts.config.parallel.zero > 0 ? shards.size() : table.flat_size;
+    const std::string packs = fmt::format("{}..{}", share.first, share.last - 1);
+    for (int rank = 0; rank < tensor; ++rank) {
+      text += fmt::format("{:>6} {:>6} {:>6} {:>9} {:>12}", data_rank * tensor + rank, data_rank, rank, packs, owned) +
+              memory_columns(memory);
+    }
+  }
+  return text + fmt::format("{:<43}", "most") + memory_columns(largest);
 }
 
 }  // namespace
@@ -74,9 +94,7 @@ std::string dry_run(comm::Communicator& world, const config::RunConfig& config, 
   text += fmt::format("layout: data {} x tensor {}, zero {}\n", grid.data->size(), grid.tensor->size(),
                       facts.config.parallel.zero) +
           header();
-  for (int rank = 0; rank < ranks; ++rank) {
-    text += rank_row(facts, table, rank, ranks);
-  }
+  text += rank_rows(facts, table, ranks);
   return text;
 }
 

@@ -1,9 +1,13 @@
 #include "train/learner.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <exception>
 
+#include "base/digest.hpp"
 #include "base/error.hpp"
+#include "base/log.hpp"
 #include "base/timer.hpp"
 #include "kernels/elementwise.hpp"
 #include "model/parameters.hpp"
@@ -12,6 +16,8 @@ namespace hrm::train {
 namespace {
 
 constexpr std::size_t vote_count = 3;
+constexpr std::size_t section_count = 5;
+constexpr std::size_t lead = vote_count + section_count;  // of the scalars, before the sums per pack
 constexpr std::size_t sums_per_pack = 5;
 
 comm::FlatShards owners(const comm::Communicator& data, const ParameterTable& table, bool shared) {
@@ -68,16 +74,30 @@ Learner::Learner(comm::Grid& grid, const config::RunConfig& config, Precision pr
       weights_(owned_.size(), MemoryPart::weights),
       optimizer_(table(), owned_.own_ranges(), config.train),
       tree_(*grid.data, config.train.packs, written_, reduction(config)),
-      gather_gradient_(*grid.data, written_, sizeof(float)),
-      gather_(*grid.data, table(), owned_, network_->bucket_order(), precision) {
+      gather_gradient_(*grid.data,
+                       config.parallel.zero > 0 ? comm::FlatShards({}, grid.data->rank(), grid.data->size()) : written_,
+                       sizeof(float)),
+      gather_(*grid.data, table(), owned_, network_->bucket_order(), precision),
+      exceptions_at_start_(std::uncaught_exceptions()) {
   if (const Parameter* row = table().find("zL_init")) {
     zl_init_.resize(static_cast<std::size_t>(row->count()));
   }
-  scalars_.resize(vote_count + sums_per_pack * static_cast<std::size_t>(config.train.packs) +
+  scalars_.resize(lead + sums_per_pack * static_cast<std::size_t>(config.train.packs) +
                   static_cast<std::size_t>(flat_blocks(table()) * grid.place().size));
   pack_sums_.reserve(static_cast<std::size_t>(tree_.share().count()));
   rows_left_.reserve(table().buckets.size());
   network_->set_feed(&gather_);
+}
+
+Learner::~Learner() {
+  if (std::uncaught_exceptions() > exceptions_at_start_) {
+    return;
+  }
+  try {
+    gather_.finish();
+  } catch (const std::exception& error) {
+    log::warn("weights on their way were lost: {}", error.what());
+  }
 }
 
 void Learner::initialise() {
@@ -100,6 +120,7 @@ void Learner::initialise(const ValueSource& values) {
 }
 
 std::string Learner::restore(const io::CheckpointReader& checkpoint) {
+  gather_.finish();  // the masters must not change on their way
   std::string missing;
   const auto read = [&](const std::string& folder, Buffer<float>& state) {
     if (state.size() == 0) {
@@ -135,10 +156,23 @@ void Learner::loaded() {
   load_masters();
 }
 
+std::vector<std::uint64_t> Learner::reload() {
+  std::vector<std::uint64_t> digests(table().buckets.size());
+  network_->load_constant(zl_init_);
+  gather_.finish();
+  gather_.start(weights_.span(), [&](int bucket, std::span<const std::byte> values) {
+    digests[static_cast<std::size_t>(bucket)] = digest_file_words(values.data(), values.size(), 0);
+    network_->load_bucket(bucket, values);
+  });
+  gather_.finish();
+  digests.push_back(digest(std::span<const float>(zl_init_)));
+  return digests;
+}
+
 void Learner::begin_step() {
   tree_.start();
   pack_sums_.clear();
-  seconds_ = {};
+  gather_.poll();
 }
 
 void Learner::accumulate(const model::PackView& pack, model::Horizon horizon, double divisor) {
@@ -147,16 +181,16 @@ void Learner::accumulate(const model::PackView& pack, model::Horizon horizon, do
   pack_sums_.push_back(network_->forward_backward(pack, horizon, divisor, sink));
   tree_.pack_done();
   const double waited = gather_.take_waited();
-  seconds_.communication += waited;
-  seconds_.forward += network_->forward_seconds() - waited;
-  seconds_.backward += timer.seconds() - network_->forward_seconds();
+  const model::PackSeconds& pack_seconds = network_->seconds();
+  seconds_.communication += waited + pack_seconds.communication;
+  seconds_.forward += pack_seconds.forward - waited;
+  seconds_.backward += timer.seconds() - pack_seconds.forward - pack_seconds.communication;
 }
 
 /// Square sums of the flat blocks that this rank sums; blocks are never cut, so every one is made whole on one rank.
 void Learner::add_square_sums() {
-  const auto blocks =
-      std::span(scalars_).subspan(vote_count + sums_per_pack * static_cast<std::size_t>(config_.train.packs) +
-                                  static_cast<std::size_t>(grid_.place().rank * flat_blocks(table())));
+  const auto blocks = std::span(scalars_).subspan(lead + sums_per_pack * static_cast<std::size_t>(config_.train.packs) +
+                                                  static_cast<std::size_t>(grid_.place().rank * flat_blocks(table())));
   const std::span<const float> gradient = tree_.result();
   for (const FlatRange& range : written_.own_ranges()) {
     const auto first = static_cast<std::size_t>(range.first);
@@ -171,7 +205,11 @@ void Learner::share_scalars(StepResult& result, const Votes& votes) {
   scalars_[0] = votes.stop;
   scalars_[1] = votes.save;
   scalars_[2] = votes.written;
-  double* slot = scalars_.data() + vote_count + sums_per_pack * static_cast<std::size_t>(tree_.share().first);
+  const std::array<double, section_count> mine{seconds_.data, seconds_.forward, seconds_.backward,
+                                               seconds_.communication, seconds_.optimizer};
+  std::copy(mine.begin(), mine.end(), scalars_.begin() + vote_count);
+  seconds_ = {};
+  double* slot = scalars_.data() + lead + sums_per_pack * static_cast<std::size_t>(tree_.share().first);
   if (grid_.place().rank == 0) {
     for (const model::PackSums& pack : pack_sums_) {
       *slot++ = pack.loss_sum;
@@ -186,7 +224,11 @@ void Learner::share_scalars(StepResult& result, const Votes& votes) {
   grid_.world->sum(std::span<double>(scalars_));
   seconds_.communication += timer.seconds();
   result.votes = {scalars_[0], scalars_[1], scalars_[2]};
-  const double* pack = scalars_.data() + vote_count;
+  const double* sections = scalars_.data() + vote_count;
+  const double ranks = grid_.world->size();
+  result.seconds = {sections[0] / ranks, sections[1] / ranks, sections[2] / ranks, sections[3] / ranks,
+                    sections[4] / ranks};
+  const double* pack = scalars_.data() + lead;
   for (std::int64_t i = 0; i < config_.train.packs; ++i, pack += sums_per_pack) {
     result.sums.loss_sum += pack[0];
     result.sums.tokens += static_cast<std::int64_t>(pack[1]);
@@ -236,7 +278,6 @@ StepResult Learner::finish_step(model::Horizon horizon, double learning_rate, co
     seconds_.communication += waited;
     seconds_.optimizer += timer.seconds() - waited;
   }
-  result.seconds = seconds_;
   return result;
 }
 
@@ -266,10 +307,8 @@ std::vector<io::TensorPart> Learner::parts_of(const std::string& folder, const f
 std::vector<io::TensorPart> Learner::checkpoint_parts() {
   std::vector<io::TensorPart> parts;
   const auto add = [&](const std::string& folder, const Buffer<float>& state, bool counted) {
-    if (owned_.size() == state.size()) {
-      const auto more = parts_of(folder, state.data(), config_.parallel.zero == 0, counted);
-      parts.insert(parts.end(), more.begin(), more.end());
-    }
+    const auto more = parts_of(folder, state.data(), config_.parallel.zero == 0, counted);
+    parts.insert(parts.end(), more.begin(), more.end());
   };
   add("/model", weights_, false);
   if (const Parameter* row = table().find("zL_init")) {
@@ -280,9 +319,13 @@ std::vector<io::TensorPart> Learner::checkpoint_parts() {
     part.data = zl_init_.data();
     parts.push_back(part);
   }
-  add("/optimizer/exp_avg", optimizer_.first_moment(), true);
+  if (config_.train.beta1 > 0) {
+    add("/optimizer/exp_avg", optimizer_.first_moment(), true);
+  }
   add("/optimizer/exp_avg_sq", optimizer_.second_moment(), true);
-  add("/ema", optimizer_.average(), false);
+  if (config_.train.ema > 0) {
+    add("/ema", optimizer_.average(), false);
+  }
   return parts;
 }
 

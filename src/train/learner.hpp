@@ -20,12 +20,13 @@
 
 namespace hrm::train {
 
-/// Wall seconds of one update by section.
+/// Wall seconds by section, mean over ranks, between the scalar sums of two steps: what follows a step's sum (its
+/// update, the sum's own wait) counts in the next one.
 struct StepSeconds {
   double data = 0;
   double forward = 0;
   double backward = 0;
-  double communication = 0;  ///< exposed: waiting for gradients, scalars and weights
+  double communication = 0;  ///< exposed: waiting for gradients, scalars and weights, and all of the tensor group
   double optimizer = 0;
 };
 
@@ -58,6 +59,11 @@ class Learner {
   /// `config` is complete. Allocates everything a step needs. `grid` outlives this object.
   Learner(comm::Grid& grid, const config::RunConfig& config, Precision precision);
 
+  /// Waits for weights on their way, for their buffers must outlive the transfer; not while an exception unwinds.
+  ~Learner();
+  Learner(const Learner&) = delete;
+  Learner& operator=(const Learner&) = delete;
+
   /// A new run: moments zero, EMA = weights. Collective. The first form takes the initial values of the seed (golden
   /// A.2), the second any (zL_init included).
   void initialise();
@@ -68,9 +74,17 @@ class Learner {
   std::string restore(const io::CheckpointReader& checkpoint);
   /// Sends the weights to all ranks' networks. Collective.
   void loaded();
+  /// The same again, with the digest of each bucket as it was loaded here, and last that of zL_init: the same on all
+  /// ranks that hold the same slices. What memory of a network lost since the last update is set right. Collective.
+  std::vector<std::uint64_t> reload();
 
   /// This rank's packs of the batch, in order.
   comm::PackRange share() const { return tree_.share(); }
+
+  /// Seconds that the step's batch took to be ready: joins the other sections' in StepResult.
+  void add_data_seconds(double seconds) { seconds_.data += seconds; }
+  /// Drives transfers under way; call it around work that this class does not know.
+  void poll() { gather_.poll(); }
 
   /// Per step: begin_step, one accumulate per own pack in order, finish_step. Collective.
   void begin_step();
@@ -121,6 +135,7 @@ class Learner {
   std::vector<double> scalars_;  ///< votes, sums per pack, square sums per flat block of every tensor rank
   std::vector<model::PackSums> pack_sums_;
   StepSeconds seconds_;
+  int exceptions_at_start_;
 };
 
 }  // namespace hrm::train

@@ -4,6 +4,7 @@
 
 #include "base/digest.hpp"
 #include "base/error.hpp"
+#include "base/log.hpp"
 #include "config/resolve.hpp"
 #include "kernels/matmul.hpp"
 
@@ -28,6 +29,25 @@ RunFacts make_facts(int ranks, config::RunConfig config, const io::CorpusInfo& c
   facts.threads = omp_get_max_threads();
   facts.fingerprint = fingerprint(facts.config);
   return facts;
+}
+
+void check_same_facts(comm::Communicator& world, const RunFacts& facts) {
+  const std::vector<std::string> digests = world.gather(hex(facts.corpus_digest));
+  const std::vector<std::string> fingerprints = world.gather(facts.fingerprint);
+  for (std::size_t rank = 1; rank < digests.size(); ++rank) {
+    if (digests[rank] != digests[0]) {
+      fail(ExitCode::bad_config,
+           "data.path {}: rank {} reads a corpus with digest {}, rank 0 one with {}; give all nodes the same shards",
+           facts.config.data.path, rank, digests[rank], digests[0]);
+    }
+  }
+  for (std::size_t rank = 1; rank < fingerprints.size(); ++rank) {
+    if (fingerprints[rank] != fingerprints[0]) {
+      log::warn("rank {} computes with {}, rank 0 with {}: bits depend on which rank works on what", rank,
+                fingerprints[rank], fingerprints[0]);
+      return;
+    }
+  }
 }
 
 void settle_precision(comm::Communicator& world, RunFacts& facts, const std::string& stored) {

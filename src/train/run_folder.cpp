@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
+#include <utility>
 
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/text.hpp"
 #include "config/resolve.hpp"
 #include "io/disk.hpp"
+#include "train/guard.hpp"
 
 namespace hrm::train {
 namespace {
@@ -39,6 +42,23 @@ std::string joined_hosts(comm::Communicator& group) {
   return text;
 }
 
+/// `rows` of the journal as written: a start's later job records repeat its earlier ones.
+FailureRecord failure_record(const std::vector<nlohmann::json>& rows, double trained_seconds, double lost_now) {
+  std::map<std::string, double> lost_by_start;
+  for (const nlohmann::json& row : rows) {
+    if (row.value("record", "") == "job" && row.contains("seconds_lost") && row["seconds_lost"].is_number()) {
+      lost_by_start[row.value("start_id", "")] = row["seconds_lost"].get<double>();
+    }
+  }
+  lost_by_start["this start"] = lost_now;
+  FailureRecord record{trained_seconds, 0};
+  for (const auto& [start, lost] : lost_by_start) {
+    record.seconds += lost;
+    record.failures += lost > 0 ? 1 : 0;
+  }
+  return record;
+}
+
 }  // namespace
 
 std::string batch_job_id() {
@@ -61,7 +81,8 @@ RunFolder::RunFolder(comm::Communicator& group, const config::RunConfig& config)
     }
   });
   run_id_ = comm::broadcast_text(group_, run_id_);
-  writer_ = std::make_unique<io::CheckpointWriter>(group_, path_, run_id_);
+  const std::int64_t staging_bytes = config.checkpoint.async ? config.checkpoint.staging_bytes : 0;
+  writer_ = std::make_unique<io::CheckpointWriter>(group_, path_, run_id_, staging_bytes);
 }
 
 RunFolder::~RunFolder() = default;
@@ -158,21 +179,59 @@ nlohmann::json RunFolder::job_row() const {
           {"start", io::utc_now()}};
 }
 
-/// Later rows do not count any more; the event says what is made again.
-void RunFolder::cut_metrics(const TrainState& state) {
-  std::int64_t last = state.step;
+/// Later rows do not count any more; the event says what is made again or given up.
+void RunFolder::cut_metrics(const std::string& kind, const std::string& from, std::int64_t step, std::int64_t reached,
+                            const std::string& why) {
+  std::int64_t last = reached;
   double lost = 0;
   for (const nlohmann::json& row : io::apply_cuts(io::read_journal(io::journal_path(metrics_path_)))) {
-    if (row.value("record", "") == "train" && row.value("step", std::int64_t{0}) > state.step) {
+    if (row.value("record", "") == "train" && row.value("step", std::int64_t{0}) > step) {
       last = std::max(last, row.value("step", std::int64_t{0}));
       lost += row.contains("seconds") && row["seconds"].is_number() ? row["seconds"].get<double>() : 0.0;
     }
   }
-  journal_->append({{"record", "cut"}, {"step", state.step}});
-  job_["seconds_lost"] = lost;
-  event(state.step, "restart",
-        fmt::format("from {}; {} steps up to {} are made again, {:.1f} s lost", resumed_from_.filename().string(),
-                    last - state.step, last, lost));
+  journal_->append({{"record", "cut"}, {"step", step}});
+  job_["seconds_lost"] = lost + job_.value("seconds_lost", 0.0);
+  event(step, kind,
+        fmt::format("from {}; {} steps up to {} are {}, {:.1f} s lost{}", from, last - step, last,
+                    kind == "rollback" ? "given up" : "made again", lost, why));
+}
+
+std::optional<io::CheckpointReader> RunFolder::rollback_point(std::int64_t blamed, std::int64_t first_refused) {
+  std::vector<std::int64_t> steps;  // as one rank sees the folder, so that all try the same files
+  if (writes()) {
+    for (const io::CheckpointFile& file : io::list_checkpoints(path_)) {
+      steps.push_back(file.step);
+    }
+    steps = rollback_targets(steps, blamed, first_refused);
+  }
+  std::int64_t count = std::ssize(steps);
+  group_.max(std::span(&count, 1));
+  steps.resize(static_cast<std::size_t>(count));
+  group_.broadcast(std::as_writable_bytes(std::span(steps)), 0);
+  for (const std::int64_t step : steps) {
+    try {
+      return io::CheckpointReader(group_, path_ / io::checkpoint_name(step));  // fails on all ranks or on none
+    } catch (const InputError& error) {
+      if (error.code() == ExitCode::lost_peer) {
+        throw;
+      }
+      log::warn("passed over: {}", error.what());
+    }
+  }
+  return std::nullopt;
+}
+
+void RunFolder::roll_back(const TrainState& state, std::int64_t reached, const std::string& why) {
+  comm::together(group_, [&] {
+    if (writes()) {
+      last_checkpoint_ = io::checkpoint_name(state.step);
+      cut_metrics("rollback", last_checkpoint_, state.step, reached, "; " + why);
+      set_newer_aside(state.step);
+      journal_->append(job_);
+      journal_->sync();
+    }
+  });
 }
 
 void RunFolder::open_metrics(const RunFacts& facts, const TrainState& state, bool resumed) {
@@ -188,7 +247,9 @@ void RunFolder::open_metrics(const RunFacts& facts, const TrainState& state, boo
     job_["first_step"] = state.step;
     if (resumed) {
       journal_.emplace(metrics_path_, header_);
-      cut_metrics(state);
+      cut_metrics("restart", resumed_from_.filename().string(), state.step, state.step, "");
+      failures_ = failure_record(io::read_journal(io::journal_path(metrics_path_)), state.wall_seconds,
+                                 job_.value("seconds_lost", 0.0));
       set_newer_aside(state.step);
     } else {
       set_metrics_aside();
@@ -198,9 +259,24 @@ void RunFolder::open_metrics(const RunFacts& facts, const TrainState& state, boo
   });
 }
 
+/// The records are worth less than the run: while the disk is full, rows wait in memory and status and metrics.h5 age.
+template <class Work>
+void RunFolder::record(Work&& work) {
+  try {
+    work();
+  } catch (const InputError& error) {
+    if (error.code() != ExitCode::io_error && error.code() != ExitCode::cannot_create) {
+      throw;
+    }
+    if (!std::exchange(records_wait_, true)) {
+      log::warn("{} (the run goes on, its records wait for room)", error.what());
+    }
+  }
+}
+
 void RunFolder::append(const nlohmann::json& row) {
   if (journal_) {
-    journal_->append(row);
+    record([&] { journal_->append(row); });
   }
 }
 
@@ -210,7 +286,7 @@ void RunFolder::event(std::int64_t step, const std::string& kind, const std::str
 
 void RunFolder::publish_metrics(bool now) {
   if (journal_) {
-    now ? journal_->publish() : journal_->publish_if_due();
+    record([&] { now ? journal_->publish() : journal_->publish_if_due(); });
   }
 }
 
@@ -232,12 +308,13 @@ void RunFolder::status(const std::string& state, std::optional<int> exit_code, c
   status.last_checkpoint = last_checkpoint_;
   status.eta = seconds_left > 0 ? io::utc_after(seconds_left) : "";
   status.reason = reason;
+  status.suspect_hosts = suspect_hosts_;
   status.job_id = batch_job_id();
-  io::write_status(path_, status, state != "running");
-  if (exit_code && journal_) {
+  record([&] { io::write_status(path_, status, state != "running"); });
+  if (exit_code) {
     job_["end"] = io::utc_now();
     job_["last_step"] = progress.step;
-    journal_->append(job_);
+    append(job_);
   }
 }
 
@@ -255,8 +332,8 @@ void RunFolder::fail_with(ExitCode code, const std::string& reason) noexcept {
   }
 }
 
-std::filesystem::path RunFolder::save(io::CheckpointMeta meta, const std::vector<io::TensorPart>& parts) {
-  fs::path file = writer_->save(std::move(meta), parts);
+std::filesystem::path RunFolder::commit_save() {
+  fs::path file = writer_->commit();
   last_checkpoint_ = file.filename().string();
   comm::together(group_, [&] {
     if (writes()) {

@@ -18,6 +18,7 @@
 #include "io/run_lock.hpp"
 #include "io/status.hpp"
 #include "train/run_options.hpp"
+#include "train/save_schedule.hpp"
 #include "train/train_state.hpp"
 
 namespace hrm::train {
@@ -36,6 +37,13 @@ class RunFolder {
   /// and sets aside checkpoints of later steps, which belong to a course that is given up.
   void open_metrics(const RunFacts& facts, const TrainState& state, bool resumed);
 
+  /// Collective: the checkpoint to go back to when steps from `blamed` on are to be passed over and those from
+  /// `first_refused` on were refused (rollback_targets); damaged ones are passed over with a warning.
+  std::optional<io::CheckpointReader> rollback_point(std::int64_t blamed, std::int64_t first_refused);
+  /// Collective: the run goes back from step `reached` to `state`: the cut, an event "rollback" that ends with `why`,
+  /// and later checkpoints set aside.
+  void roll_back(const TrainState& state, std::int64_t reached, const std::string& why);
+
   /// Rank 0 acts, other ranks return at once.
   void event(std::int64_t step, const std::string& kind, const std::string& text);
   void append(const nlohmann::json& row);
@@ -43,12 +51,17 @@ class RunFolder {
   void status(const std::string& state, std::optional<int> exit_code, const TrainState& progress, double seconds_left,
               const std::string& reason);
 
+  /// Hosts that the next status names as suspects, joined by commas.
+  void suspect(std::string hosts) { suspect_hosts_ = std::move(hosts); }
+
   /// The verdict of a run that fails: status, event and end of the job's row. Does nothing for a refused start.
   void fail_with(ExitCode code, const std::string& reason) noexcept;
 
-  /// Collective: a committed, synced checkpoint; old ones are deleted by keep_last and keep_every.
-  std::filesystem::path save(io::CheckpointMeta meta, const std::vector<io::TensorPart>& parts);
-  std::uint64_t state_digest() const { return writer_->state_digest(); }
+  io::CheckpointWriter& writer() const { return *writer_; }
+  /// Collective: commits the writer's save; old checkpoints are deleted by keep_last and keep_every.
+  std::filesystem::path commit_save();
+  /// Failures that the journal of a resumed run tells of, on rank 0; none on other ranks.
+  const FailureRecord& failures() const { return failures_; }
 
   /// 73 unless (keep_last + 2) checkpoints of this size fit. Collective.
   void require_room(const std::vector<io::TensorPart>& parts);
@@ -58,10 +71,13 @@ class RunFolder {
 
  private:
   bool writes() const { return group_.rank() == 0; }
+  template <class Work>
+  void record(Work&& work);
   std::optional<io::CheckpointReader> newest_checkpoint(const RunOptions& options);
   void set_metrics_aside();
   void set_newer_aside(std::int64_t step);
-  void cut_metrics(const TrainState& state);
+  void cut_metrics(const std::string& kind, const std::string& from, std::int64_t step, std::int64_t reached,
+                   const std::string& why);
   [[noreturn]] void refuse_new_run(const std::filesystem::path& newest) const;
   nlohmann::json job_row() const;
 
@@ -69,6 +85,7 @@ class RunFolder {
   config::RunConfig config_;
   std::filesystem::path path_;
   std::filesystem::path metrics_path_;
+  std::string suspect_hosts_;
   std::string run_id_;
   TrainState progress_;  ///< as status() was last told
   std::optional<io::RunLock> lock_;
@@ -78,7 +95,9 @@ class RunFolder {
   nlohmann::json job_;
   std::string last_checkpoint_;
   std::filesystem::path resumed_from_;
-  bool started_ = false;  ///< a status of this start has been written
+  FailureRecord failures_;
+  bool started_ = false;       ///< a status of this start has been written
+  bool records_wait_ = false;  ///< the disk was full once
   Timer since_status_;
 };
 

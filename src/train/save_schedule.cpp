@@ -9,8 +9,9 @@
 namespace hrm::train {
 namespace {
 
-constexpr double mean_seconds_between_failures = 86400;
-constexpr double first_guess_of_cost = 5;  // seconds; until a save has been measured
+constexpr double prior_seconds = 8 * 3600.0;  // between failures
+constexpr double background_share = 0.1;
+constexpr double first_guess_of_stall = 5;  // seconds; until a save has been measured
 
 /// Minutes; 0 stands for auto.
 double parse_minutes(const std::string& text) {
@@ -30,7 +31,7 @@ double parse_minutes(const std::string& text) {
 SaveSchedule::SaveSchedule(const config::CheckpointConfig& config)
     : interval_steps_(config.interval_steps),
       fixed_seconds_(60 * parse_minutes(config.interval_minutes)),
-      cost_seconds_(first_guess_of_cost) {}
+      stall_(first_guess_of_stall) {}
 
 bool SaveSchedule::due_by_steps(std::int64_t step) const {
   return interval_steps_ > 0 && step % interval_steps_ == 0;
@@ -41,12 +42,17 @@ bool SaveSchedule::due_by_time() const {
 }
 
 double SaveSchedule::interval_seconds() const {
-  return fixed_seconds_ > 0 ? fixed_seconds_ : std::sqrt(2 * cost_seconds_ * mean_seconds_between_failures);
+  if (fixed_seconds_ > 0) {
+    return fixed_seconds_;
+  }
+  const double between_failures =
+      (prior_seconds + record_.seconds + since_start_.seconds()) / static_cast<double>(1 + record_.failures);
+  return std::sqrt(2 * (stall_ + background_share * behind_) * between_failures);
 }
 
-void SaveSchedule::saved(double seconds) {
-  cost_seconds_ = seconds;
-  since_save_.restart();
+void SaveSchedule::saved(double stall, double behind) {
+  stall_ = stall;
+  behind_ = behind;
 }
 
 }  // namespace hrm::train

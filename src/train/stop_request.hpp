@@ -1,6 +1,7 @@
 #pragma once
 // One idempotent request to stop: SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 all set the same flag, which every loop reads
-// and the step's scalar reduction shares. Repeated signals change nothing; SIGQUIT keeps its default and ends at once.
+// and the step's scalar reduction shares. Repeated signals change nothing, but for a second
+// Ctrl-C on a terminal; that and SIGQUIT end at once.
 
 namespace hrm::train {
 

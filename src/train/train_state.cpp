@@ -75,6 +75,32 @@ TrainState from_meta(const io::CheckpointMeta& meta) {
   return state;
 }
 
+std::vector<std::string> changes_since(const io::CheckpointMeta& stored, const RunFacts& facts,
+                                       std::int64_t planned_steps, const std::string& missing) {
+  std::vector<std::string> changes;
+  if (!facts.config.train.deterministic) {
+    changes.push_back("train.deterministic = false: no start repeats another's bits");
+  }
+  if (stored.fingerprint != facts.fingerprint) {
+    changes.push_back(fmt::format("continues, not bit-equal: was {}; is {}", stored.fingerprint, facts.fingerprint));
+  }
+  const std::int64_t tensor = facts.config.parallel.tensor;
+  if (stored.world_size != facts.ranks || stored.tensor_parallel != tensor) {
+    changes.push_back(fmt::format(
+        "was data {} x tensor {}, is data {} x tensor {}: {}", stored.data_parallel, stored.tensor_parallel,
+        facts.ranks / tensor, tensor,
+        stored.fingerprint == facts.fingerprint && facts.config.train.deterministic ? "bit-equal" : "not bit-equal"));
+  }
+  if (stored.planned_steps != planned_steps) {
+    changes.push_back(fmt::format("planned steps were {}, are {}: not bit-equal to the run as it was planned",
+                                  stored.planned_steps, planned_steps));
+  }
+  if (!missing.empty()) {
+    changes.push_back(fmt::format("the checkpoint holds no {}: started anew, not bit-equal", missing));
+  }
+  return changes;
+}
+
 void check_identity(const io::CheckpointMeta& stored, const RunFacts& given, const std::string& file) {
   const config::RunConfig config = config::from_text(stored.config_text, file + ":/config");
   const std::string difference =

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "config/run_config.hpp"
 #include "io/checkpoint.hpp"
@@ -12,15 +13,15 @@ namespace hrm::train {
 
 struct TrainState {
   std::string run_id;
-  std::int64_t step = 0;           ///< updates done
+  std::int64_t step = 0;           ///< steps of the plan that are done, refused and passed over ones too
   std::int64_t planned_steps = 0;  ///< N of golden B.4, B.5
   std::int64_t epoch = 0;
   std::int64_t epoch_position = 0;  ///< samples of the epoch that came before
-  std::int64_t samples_seen = 0;
-  std::int64_t tokens_seen = 0;  ///< slots filled, padding not counted
-  std::int64_t bp_steps = 0;     ///< of the last update
-  double learning_rate = 0;      ///< of the last update
-  double wall_seconds = 0;       ///< in training, all starts together
+  std::int64_t samples_seen = 0;    ///< by updates
+  std::int64_t tokens_seen = 0;     ///< by updates: slots filled, padding not counted
+  std::int64_t bp_steps = 0;        ///< of the last step
+  double learning_rate = 0;         ///< of the last step
+  double wall_seconds = 0;          ///< in training, all starts together
 };
 
 /// Facts of this start that stand in checkpoints beside the state.
@@ -42,6 +43,11 @@ std::string fingerprint(const config::RunConfig& config);
 /// `cursors`: rows that each stratum had given before the state's epoch (for people; a restart derives them).
 io::CheckpointMeta to_meta(const TrainState& state, const RunFacts& facts, std::span<const std::uint64_t> cursors);
 TrainState from_meta(const io::CheckpointMeta& meta);
+
+/// What makes the continued run differ in layout or bits from the one that was stored, one sentence each. `missing`:
+/// state that the checkpoint does not hold.
+std::vector<std::string> changes_since(const io::CheckpointMeta& stored, const RunFacts& facts,
+                                       std::int64_t planned_steps, const std::string& missing);
 
 /// Throws InputError(bad_config) with the difference unless the stored run is the same run (configuration, "Identity").
 void check_identity(const io::CheckpointMeta& stored, const RunFacts& given, const std::string& file);

@@ -15,7 +15,7 @@ PROGRAM = os.environ.get("CLI_PROGRAM", str(ROOT / "build" / "hrm"))
 MPIEXEC = os.environ.get("CLI_MPIEXEC", "mpirun")
 TINY = ROOT / "configs" / "tiny.cfg"
 
-CHECK_FAILED, USAGE, BAD_DATA, NO_INPUT, CANNOT_CREATE, STOPPED, BAD_CONFIG = 1, 64, 65, 66, 73, 75, 78
+CHECK_FAILED, USAGE, BAD_DATA, NO_INPUT, CANNOT_CREATE, STOPPED, NUMERICS, BAD_CONFIG = 1, 64, 65, 66, 73, 75, 76, 78
 
 MPI_ENVIRONMENT = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1",

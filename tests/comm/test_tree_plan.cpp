@@ -41,14 +41,14 @@ Values tree_sum(PackRange node, std::int64_t size) {
 
 /// Elements of `size` in contiguous parts that differ in length, one per rank, the first one empty where there are
 /// many.
-std::vector<Owned> uneven_owners(std::int64_t size, int ranks) {
-  std::vector<Owned> owners;
+std::vector<FlatRange> uneven_owners(std::int64_t size, int ranks) {
+  std::vector<FlatRange> owners;
   std::int64_t first = 0;
   for (int rank = 0; rank < ranks; ++rank) {
     const std::int64_t last = rank + 1 == ranks ? size
                               : ranks > 4       ? size * rank / ranks
                                                 : size * (2 * rank + 1) / (2 * ranks);
-    owners.push_back({{first, last}, rank});
+    owners.push_back({first, last});
     first = last;
   }
   return owners;
@@ -56,7 +56,7 @@ std::vector<Owned> uneven_owners(std::int64_t size, int ranks) {
 
 /// All ranks of one reduction in this process.
 struct Machine {
-  Machine(std::int64_t pack_count, int rank_count, const std::vector<Owned>& owners, std::int64_t size)
+  Machine(std::int64_t pack_count, int rank_count, const std::vector<FlatRange>& owners, std::int64_t size)
       : packs(pack_count), ranks(rank_count) {
     for (int rank = 0; rank < ranks; ++rank) {
       plans.push_back(TreePlanner(packs, rank, ranks).plan(owners));
@@ -124,14 +124,14 @@ TEST(TreePlan, EveryOwnerEndsWithTheTreesSum) {
   for (std::int64_t packs = 1; packs <= 17; ++packs) {
     const Values expected = tree_sum({0, packs}, size);
     for (int ranks = 1; ranks <= packs; ++ranks) {
-      const std::vector<Owned> owners = uneven_owners(size, ranks);
+      const std::vector<FlatRange> owners = uneven_owners(size, ranks);
       Machine machine(packs, ranks, owners, size);
       for (std::size_t level = 0; level < machine.plan(0).size(); ++level) {
         machine.run_level(level);
       }
-      for (const Owned& part : owners) {
-        const Values& sum = machine.leaves[static_cast<std::size_t>(part.rank)].front();
-        for (std::int64_t i = part.range.first; i < part.range.last; ++i) {
+      for (std::size_t rank = 0; rank < owners.size(); ++rank) {
+        const Values& sum = machine.leaves[rank].front();
+        for (std::int64_t i = owners[rank].first; i < owners[rank].last; ++i) {
           ASSERT_EQ(sum[static_cast<std::size_t>(i)], expected[static_cast<std::size_t>(i)])
               << packs << " packs on " << ranks << " ranks, element " << i;
         }
@@ -140,10 +140,10 @@ TEST(TreePlan, EveryOwnerEndsWithTheTreesSum) {
   }
 }
 
-std::vector<Owned> even_owners(std::int64_t size, int ranks) {
-  std::vector<Owned> owners;
+std::vector<FlatRange> even_owners(std::int64_t size, int ranks) {
+  std::vector<FlatRange> owners;
   for (int rank = 0; rank < ranks; ++rank) {
-    owners.push_back({{size * rank / ranks, size * (rank + 1) / ranks}, rank});
+    owners.push_back({size * rank / ranks, size * (rank + 1) / ranks});
   }
   return owners;
 }

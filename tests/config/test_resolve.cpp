@@ -84,18 +84,17 @@ TEST(Resolve, FilesOfTheCurrentFolderComeFirst) {
 
 TEST(Resolve, ValuesWithoutEffectAreOneWarning) {
   Sources sources;
-  sources.sets = {"checkpoint.async=false", "io.stripe_count=4", "parallel.sequence=false",
-                  "train.deterministic=false"};
+  sources.sets = {"io.hints=a=b", "io.stripe_count=4", "parallel.sequence=false", "train.deterministic=false"};
 
   const std::vector<std::string> warnings = resolve(sources).warnings;
 
   ASSERT_EQ(warnings.size(), 1U);
-  EXPECT_TRUE(warnings[0].ends_with(": checkpoint.async, io.stripe_count")) << warnings[0];
+  EXPECT_TRUE(warnings[0].ends_with(": io.hints, io.stripe_count")) << warnings[0];
 }
 
 TEST(Resolve, StoredValuesWithoutEffectAreNoWarning) {
   Sources sources;
-  sources.base = to_text(with_sets({"checkpoint.async=false", "io.hints=a=b"}));
+  sources.base = to_text(with_sets({"io.stripe_count=4", "io.hints=a=b"}));
 
   EXPECT_TRUE(resolve(sources).warnings.empty());
 }

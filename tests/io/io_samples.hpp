@@ -1,7 +1,10 @@
 #pragma once
 // Small corpora and checkpoints for the tests of io, and a folder that goes away.
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -88,6 +91,37 @@ inline CorpusInfo write_made_corpus(comm::Communicator& group, const std::filesy
   }
   return writer.finish(made_strata);
 }
+
+/// The size that this process may give files, set back at the end.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    std::signal(SIGXFSZ, SIG_IGN);
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+  ~FileSizeLimit() { ::setrlimit(RLIMIT_FSIZE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+/// Memory that can be handed to the system but not read: writing it into a file fails.
+class Unreadable {
+ public:
+  Unreadable() : data_(::mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {}
+  Unreadable(const Unreadable&) = delete;
+  Unreadable& operator=(const Unreadable&) = delete;
+  ~Unreadable() { ::munmap(data_, size); }
+  const float* data() const { return static_cast<const float*>(data_); }
+
+ private:
+  static constexpr std::size_t size = std::size_t{1} << 20;
+  void* data_;
+};
 
 /// A checkpoint's content with values that are a function of (tensor, element).
 struct MadeState {

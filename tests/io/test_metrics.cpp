@@ -42,6 +42,30 @@ TEST_F(MetricsTest, ColumnsHaveOneEntryPerRow) {
   EXPECT_EQ(file.open_group("/run").string_attribute("run_id"), "run1");
 }
 
+TEST_F(MetricsTest, RowsWaitWhileTheDiskIsFull) {
+  MetricsJournal journal(h5_path_, {"run1", ""});
+  log_step(journal, 1, 3.5);
+  const std::filesystem::path file = journal_path(h5_path_);
+  {
+    const FileSizeLimit limit(std::filesystem::file_size(file) + 10);  // room for a torn line
+    for (const std::int64_t step : {2, 3}) {
+      expect_error(ExitCode::io_error, "metrics.jsonl", [&] { log_step(journal, step, 3.5); });
+      EXPECT_EQ(read_journal(file).size(), 1U);
+    }
+    expect_error(ExitCode::io_error, "metrics.h5", [&] { journal.publish(); });
+  }
+
+  log_step(journal, 4, 3.5);
+  journal.publish();
+
+  const std::vector<Json> rows = read_journal(file);
+  ASSERT_EQ(rows.size(), 4U);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(rows[i]["step"], i + 1);
+  }
+  EXPECT_EQ(h5::File::open(h5_path_).open_dataset("/train/step").count(), 4);
+}
+
 TEST_F(MetricsTest, PublishedFileVerifies) {
   MetricsJournal journal(h5_path_, {"run1", ""});
   journal.publish();

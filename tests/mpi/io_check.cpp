@@ -206,6 +206,60 @@ void check_failed_save(comm::Communicator& world, const SharedFolder& folder) {
   ensure(newest_good(world, folder / "run").checkpoint->meta().step == 7, "the older checkpoint is gone");
 }
 
+/// Sources change as soon as they are released; the file is that of a save at once.
+void check_background_save(comm::Communicator& world, const SharedFolder& folder) {
+  const MadeState state = made_state(20);
+  CheckpointWriter at_once(world, folder / "at-once", "run1");
+  at_once.save(state.meta, state.parts(world.rank(), world.size()));
+  for (const std::int64_t staging : {0, 64, 1 << 20}) {
+    MadeState changing = state;
+    CheckpointWriter writer(world, folder / "behind", "run1", staging);
+    writer.begin_save(changing.meta, changing.parts(world.rank(), world.size()));
+    writer.release_sources();
+    for (std::vector<float>& values : changing.values) {
+      std::fill(values.begin(), values.end(), -1.0F);
+    }
+    double written = 0;
+    bool finished = false;
+    while (!finished) {  // as a training loop asks: all ranks' votes in one sum
+      written = writer.ready() ? 1 : 0;
+      world.sum(std::span(&written, 1));
+      finished = written == world.size() && writer.advance();
+    }
+    const std::filesystem::path path = writer.commit();
+    ensure(writer.state_digest() == at_once.state_digest(), "a save in the background has other tensors");
+    const CheckpointReader reader(world, path);
+    verify_integrity(h5::File::open(path));
+    world.barrier();
+  }
+}
+
+/// A rank whose thread cannot write fails all ranks; the next save works.
+void check_failed_background_save(comm::Communicator& world, const SharedFolder& folder) {
+  const MadeState state = made_state(21);
+  const Unreadable bad;
+  std::vector<TensorPart> parts = state.parts(world.rank(), world.size());
+  if (world.rank() == world.size() - 1) {
+    parts[2].data = bad.data();
+  }
+  CheckpointWriter writer(world, folder / "behind", "run1");
+  writer.begin_save(state.meta, parts);
+  std::string message;
+  try {
+    writer.advance();
+  } catch (const InputError& error) {
+    message = error.code() == ExitCode::io_error ? error.what() : "";
+  }
+  const std::string rank = world.size() == 1 ? "" : fmt::format("rank {}: ", world.size() - 1);
+  ensure(message.starts_with(rank) && message.find("cannot write") != std::string::npos,
+         "a failed write must be 74 on every rank, with the failing rank");
+  world.barrier();
+  ensure(!writer.saving() && !std::filesystem::exists(folder / "behind/.step-00000021.h5.run1.tmp"),
+         "a failed save must leave nothing");
+  const CheckpointReader older(world, folder / "behind/step-00000020.h5");
+  writer.save(state.meta, state.parts(world.rank(), world.size()));
+}
+
 void run(comm::Communicator& world) {
   const SharedFolder folder(world);
   check_shards(world, folder);
@@ -214,6 +268,8 @@ void run(comm::Communicator& world) {
   check_checkpoints(world, folder);
   check_layouts(world, folder);
   check_failed_save(world, folder);
+  check_background_save(world, folder);
+  check_failed_background_save(world, folder);
   world.barrier();
 }
 

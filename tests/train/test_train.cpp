@@ -5,7 +5,6 @@
 #include "config/resolve.hpp"
 #include "train/learner.hpp"
 #include "train/progress.hpp"
-#include "train/save_schedule.hpp"
 #include "train/train_state.hpp"
 
 namespace hrm::train {
@@ -116,6 +115,52 @@ TEST(Learner, NonFiniteLossChangesNoWeight) {
   EXPECT_TRUE(std::equal(weights.begin(), weights.end(), learner.checkpoint_parts()[0].data));
 }
 
+TEST(Learner, RefusedStepChangesNothing) {
+  const auto alone = comm::serial_communicator();
+  comm::Grid grid = comm::make_grid(*alone, 1);
+  Learner learner(grid, small_run(), Precision::fp32);
+  const TwoSamples pack;
+  learner.initialise();
+  one_step(learner, pack);
+  const auto state = [&] {
+    std::vector<std::pair<std::int64_t, std::vector<float>>> tensors;
+    for (const io::TensorPart& part : learner.checkpoint_parts()) {
+      tensors.emplace_back(part.step, std::vector<float>(part.data, part.data + part.count));
+    }
+    return tensors;
+  };
+  const auto before = state();
+
+  learner.begin_step();
+  learner.accumulate(pack.view(), {5}, static_cast<double>(pack.rows.size()));
+  const StepResult result = learner.finish_step({5}, 1e-2, {}, [](const StepResult&) { return false; });
+
+  EXPECT_TRUE(result.finite);
+  EXPECT_FALSE(result.updated);
+  EXPECT_EQ(state(), before);
+  EXPECT_EQ(one_step(learner, pack).sums.loss_sum, result.sums.loss_sum);
+}
+
+TEST(Learner, ReloadedWeightsHaveTheSameDigestsUntilTheNextUpdate) {
+  const auto alone = comm::serial_communicator();
+  comm::Grid grid = comm::make_grid(*alone, 1);
+  Learner learner(grid, small_run(), Precision::bf16);
+  const TwoSamples pack;
+  learner.initialise();
+
+  const std::vector<std::uint64_t> first = learner.reload();
+  const std::vector<std::uint64_t> again = learner.reload();
+  one_step(learner, pack);
+  const std::vector<std::uint64_t> updated = learner.reload();
+
+  EXPECT_EQ(first.size(), learner.table().buckets.size() + 1);
+  EXPECT_EQ(first, again);
+  for (std::size_t bucket = 0; bucket < learner.table().buckets.size(); ++bucket) {
+    EXPECT_NE(first[bucket], updated[bucket]);
+  }
+  EXPECT_EQ(first.back(), updated.back());  // zL_init is never trained
+}
+
 TEST(Learner, CheckpointListsEveryTensorWholeOnOneRank) {
   const auto alone = comm::serial_communicator();
   comm::Grid grid = comm::make_grid(*alone, 1);
@@ -166,23 +211,6 @@ TEST(TrainState, AnotherSeedIsAnotherRun) {
     EXPECT_EQ(error.code(), ExitCode::bad_config);
     EXPECT_NE(std::string(error.what()).find("train.seed"), std::string::npos);
   }
-}
-
-TEST(SaveSchedule, StepsAreMultiplesAndZeroMinutesIsNever) {
-  config::CheckpointConfig config;
-  config.interval_steps = 10;
-  config.interval_minutes = "0";
-  const SaveSchedule schedule(config);
-
-  EXPECT_TRUE(schedule.due_by_steps(20));
-  EXPECT_FALSE(schedule.due_by_steps(21));
-  EXPECT_FALSE(schedule.due_by_time());
-}
-
-TEST(SaveSchedule, NonsenseIsRefusedWithItsName) {
-  config::CheckpointConfig config;
-  config.interval_minutes = "soon";
-  EXPECT_THROW(SaveSchedule{config}, InputError);
 }
 
 TEST(Progress, LineNamesStepLossRateAndTimeLeft) {
