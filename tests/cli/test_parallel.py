@@ -54,6 +54,15 @@ class Layouts(HrmTest):
         self.same(first, self.run_on("replicated", 3, parallel__zero=0))
         self.same(first, self.run_on("waiting", 3, parallel__overlap="false"))
 
+    def test_ranks_that_own_nothing_take_part(self):
+        small = {"model__hidden_size": 16, "model__num_heads": 2, "model__layers": 2, "train__max_steps": 4,
+                 "model__intermediate_multiple": 8, "model__vocab_multiple": 8, "train__ema": 0, "train__beta1": 0}
+        files = []
+        for ranks in (1, 8):
+            self.run_on(f"own {ranks}", ranks, "--allow-single", **small)
+            files.append(self.folder / f"own {ranks}" / "step-00000004.h5")
+        self.same(*files)
+
     def losses(self, name):
         return [row[1] for row in self.curve(name)]
 
@@ -89,6 +98,10 @@ class Layouts(HrmTest):
 
         self.check_close("exact", "free")
         self.assertIn("not bit-equal", " ".join(row["text"] for row in self.rows("free") if row.get("kind") == "layout"))
+        self.run_on("freer", 3, "--stop-after", 10, code=STOPPED, train__deterministic="false", **values)
+        self.run_on("freer", 2, "--resume", "auto", train__deterministic="false", **values)
+        layouts = [row["text"] for row in self.rows("freer") if row.get("kind") == "layout"]
+        self.assertIn("was data 3 x tensor 1, is data 2 x tensor 1: not bit-equal", layouts)
 
     def test_wrong_layouts_get_one_message(self):
         for ranks, values, words in (
