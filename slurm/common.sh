@@ -43,7 +43,6 @@ on_all_ranks() { # on_all_ranks COMMAND…: ends with the launcher's code; USR1 
     code=0
     wait "$pid" || code=$?
   done
-  trap - USR1
-  trap : TERM # a job that is ended is sent it again; the verdict is still to come
+  trap : USR1 TERM # both are sent again to a job that is ended; the verdict is still to come
   return "$code"
 }

@@ -56,14 +56,17 @@ on_each_node() { # on_each_node COMMAND…
 
 unstage() { on_each_node rm -rf -- "$staged" || say "warning: $staged is left on a node"; }
 
-# The shared folder still serves where there is no room.
+# Under a name of this start alone: what a killed one left half copied is not taken for whole. The copy gets its name
+# when it is complete; where nodes share the disk the first one's is kept. The shared folder still serves where there is
+# no room.
 stage_in() {
   local shards
   shards=$(configured data path)
-  staged=$stage_folder/hrm-$job
+  staged=$stage_folder/hrm-$job-${SLURM_RESTART_COUNT:-0}
   trap unstage EXIT
   # shellcheck disable=SC2016 # expanded by the shell on the node
-  if on_each_node bash -c 'mkdir -p -- "$2" && cp -ru -- "$1/." "$2/"' stage "$shards" "$staged"; then
+  if on_each_node bash -c 'part=$2.$SLURM_NODEID && mkdir -p -- "$part" && cp -r -- "$1/." "$part/" &&
+      { mv -T -- "$part" "$2" 2>/dev/null || { rm -rf -- "$part" && [[ -d $2 ]]; }; }' stage "$shards" "$staged"; then
     arguments+=(--set "data.path=$staged")
   else
     say "warning: the shards could not be copied to $staged on every node; reading $shards"
@@ -104,6 +107,9 @@ judge() { # judge STATE LAUNCHER_CODE COMMITTED_STEP_BEFORE; STATE none: this st
     starting | running | saving)
       exit_code=$(($2 == 0 ? 69 : $2))
       message="the run was killed while $1 (the launcher ended with $2)"
+      case $2 in
+        64 | 65 | 66 | 70 | 73 | 74 | 76 | 78) verdict=failed ;; # one rank's own verdict, which a start would repeat
+      esac
       ;;
     failed) verdict=failed message="failed: $reason" ;;
     none)

@@ -182,7 +182,9 @@ void fill_memory(StepResult& result, const Ranks& ranks, const config::RunConfig
     result.held.bytes[part] = static_cast<std::int64_t>(memory_bytes(static_cast<MemoryPart>(part)));
   }
   const comm::Grid& grid = ranks.grid;
-  result.predicted = plan::training_memory(config, precision,
+  config::RunConfig without_saves = config;
+  without_saves.checkpoint.async = false;
+  result.predicted = plan::training_memory(without_saves, precision,
                                            {grid.data->rank(), grid.data->size(), grid.place(), omp_get_max_threads()});
 }
 

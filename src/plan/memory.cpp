@@ -57,7 +57,7 @@ class Estimate {
     const int states = 1 + (config_.train.beta1 > 0 ? 1 : 0) + (config_.train.ema > 0 ? 1 : 0);
     memory[MemoryPart::optimizer] = owned() * states * float_bytes;
     memory[MemoryPart::activations] = activations();
-    memory[MemoryPart::workspace] = workspace();
+    memory[MemoryPart::workspace] = workspace() + staging(states);
     const comm::PackRange share = comm::pack_share(config_.train.packs, place_.data_rank, place_.data_ranks);
     memory[MemoryPart::data] = 2 * share.count() * 2 * slots() * static_cast<std::int64_t>(sizeof(std::int32_t));
     return memory;
@@ -94,6 +94,13 @@ class Estimate {
     const std::int64_t states = 1 + most.value_slots + most.gradient_slots;
     return states * rows_.own * shape_.width * element + records * (config_.model.stack_layers() * record + norms) +
            record + norms;
+  }
+
+  /// What a save in the background may copy: at most the rank's own masters and optimizer state.
+  std::int64_t staging(int states) const {
+    return config_.checkpoint.async
+               ? std::min(config_.checkpoint.staging_bytes, written_.size() * (1 + states) * float_bytes)
+               : 0;
   }
 
   std::int64_t workspace() const {

@@ -48,7 +48,6 @@ class Run {
   void advance(const data::Batch& batch, const optim::StepSchedule& schedule, bool updated);
   void after_step(const data::Batch& batch, const StepResult& result, double seconds);
   bool end_step(const Votes& votes);
-  void lost_peer(const std::string& text, const std::string& hosts);
   void roll_back();
   std::optional<std::uint64_t> check_digests();
   void save(const std::string& why, bool last);
@@ -110,7 +109,7 @@ Run::Run(comm::Grid& grid, const RunOptions& options, data::SharedCorpus& corpus
       limit_(find_time_limit(facts_.config.run.time_limit)),
       recovery_(facts_.config.guard, folder_, progress_),
       watchdog_(world_, facts_.config.watchdog, folder.path(),
-                [this](const auto& text, const auto& hosts) { lost_peer(text, hosts); }) {
+                [this](const auto& text, const auto& hosts) { folder_.lost_peer(text, hosts); }) {
   check_plan();
   folder_.require_room(learner_.checkpoint_parts());
   state_.planned_steps = plan_.steps();
@@ -218,15 +217,6 @@ StepResult Run::update(const data::Batch& batch, const optim::StepSchedule& sche
   votes.written = saving_.written();
   watchdog_.enter("update", batch.step);
   return recovery_.finish_step(learner_, batch.step, schedule, votes, [&] { saving_.release_sources(); });
-}
-
-/// The verdict of a run whose peers do not answer any more; from the watchdog's thread.
-void Run::lost_peer(const std::string& text, const std::string& hosts) {
-  const int code = static_cast<int>(ExitCode::lost_peer);
-  std::string line = text;
-  std::replace(line.begin(), line.end(), '\n', ';');
-  folder_.suspect(hosts);
-  folder_.status(io::state_of_exit(code), code, state_, 0, line);
 }
 
 void Run::roll_back() {
@@ -351,11 +341,15 @@ ExitCode Run::execute() {
   double votes = wants_to_stop(state_.step) ? 1 : 0;
   world_.sum(std::span<double>(&votes, 1));
   bool stop = votes > 0;
-  while (state_.step < plan_.steps() && !stop) {
+  while (!stop && (state_.step < plan_.steps() || recovery_.guard().wants_rollback())) {
     if (recovery_.guard().wants_rollback()) {
       roll_back();
     }
     stop = step();
+  }
+  if (!stop && !recovery_.guard().refused().empty()) {
+    log::warn("the last {} step(s) of the plan were refused: look at the losses before you use these weights",
+              recovery_.guard().refused().size());
   }
   if (state_.step >= plan_.steps()) {
     return finish(ExitCode::ok, "finished");

@@ -308,13 +308,38 @@ void RunFolder::status(const std::string& state, std::optional<int> exit_code, c
   status.last_checkpoint = last_checkpoint_;
   status.eta = seconds_left > 0 ? io::utc_after(seconds_left) : "";
   status.reason = reason;
-  status.suspect_hosts = suspect_hosts_;
   status.job_id = batch_job_id();
+  {
+    const std::lock_guard lock(last_status_mutex_);
+    last_status_ = status;
+  }
   record([&] { io::write_status(path_, status, state != "running"); });
   if (exit_code) {
     job_["end"] = io::utc_now();
     job_["last_step"] = progress.step;
     append(job_);
+  }
+}
+
+void RunFolder::lost_peer(std::string reason, std::string suspect_hosts) noexcept {
+  if (!writes()) {
+    return;
+  }
+  try {
+    io::Status status;
+    {
+      const std::lock_guard lock(last_status_mutex_);
+      status = last_status_;
+    }
+    std::replace(reason.begin(), reason.end(), '\n', ';');
+    status.exit_code = static_cast<int>(ExitCode::lost_peer);
+    status.state = io::state_of_exit(*status.exit_code);
+    status.eta.clear();
+    status.reason = std::move(reason);
+    status.suspect_hosts = std::move(suspect_hosts);
+    io::write_status(path_, status, true);
+  } catch (const std::exception& error) {
+    log::warn("the verdict could not be written: {}", error.what());
   }
 }
 

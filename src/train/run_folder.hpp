@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -51,8 +52,9 @@ class RunFolder {
   void status(const std::string& state, std::optional<int> exit_code, const TrainState& progress, double seconds_left,
               const std::string& reason);
 
-  /// Hosts that the next status names as suspects, joined by commas.
-  void suspect(std::string hosts) { suspect_hosts_ = std::move(hosts); }
+  /// The verdict of a run whose peers do not answer any more, on rank 0: the last status again, with it. Any thread;
+  /// writes no journal, for the main thread may be in the middle of that.
+  void lost_peer(std::string reason, std::string suspect_hosts) noexcept;
 
   /// The verdict of a run that fails: status, event and end of the job's row. Does nothing for a refused start.
   void fail_with(ExitCode code, const std::string& reason) noexcept;
@@ -85,7 +87,8 @@ class RunFolder {
   config::RunConfig config_;
   std::filesystem::path path_;
   std::filesystem::path metrics_path_;
-  std::string suspect_hosts_;
+  std::mutex last_status_mutex_;
+  io::Status last_status_;
   std::string run_id_;
   TrainState progress_;  ///< as status() was last told
   std::optional<io::RunLock> lock_;

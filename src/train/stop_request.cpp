@@ -14,7 +14,7 @@ volatile std::sig_atomic_t on_terminal = 0;
 void remember(int signal) {
   if (received == 0) {
     received = signal;
-  } else if (signal == SIGINT && on_terminal != 0) {
+  } else if (received == SIGINT && signal == SIGINT && on_terminal != 0) {
     std::signal(SIGINT, SIG_DFL);
     std::raise(SIGINT);
   }

@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <fstream>
 #include <set>
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "comm/activity.hpp"
 #include "io/disk.hpp"
 
@@ -19,6 +21,16 @@ namespace {
 constexpr double unknown_length = 6;
 /// Ranks notice within moments of each other; the speaker waits for the notes of the others, and they for its words.
 constexpr auto patience = std::chrono::seconds(3);
+constexpr unsigned last_resort_seconds = 30;
+/// A tick that took longer than that is sleep, not a slow machine.
+constexpr double asleep_ticks = 3;
+constexpr double asleep_seconds = 2;
+
+/// As the batch system calls this node, for that is what it can be asked to avoid.
+std::string node_name() {
+  const std::string name = environment("SLURMD_NODENAME");
+  return name.empty() ? io::host_name() : name;
+}
 
 }  // namespace
 
@@ -41,7 +53,7 @@ Watchdog::Watchdog(comm::Communicator& world, const config::WatchdogConfig& conf
       folder_(std::move(folder)),
       verdict_(std::move(verdict)),
       rank_(world.rank()),
-      hosts_(world.gather(io::host_name())),
+      hosts_(world.gather(node_name())),
       limits_(config) {
   std::error_code ignored;
   std::filesystem::remove(note_file(rank_), ignored);
@@ -70,7 +82,12 @@ void Watchdog::enter(std::string_view section, std::int64_t step) {
 void Watchdog::watch() {
   const auto interval = std::chrono::duration<double>(std::min(1.0, config_.least_seconds / 4));
   std::unique_lock lock(mutex_);
+  Timer tick;
   while (!stop_.wait_for(lock, interval, [this] { return stopping_; })) {
+    if (tick.restart() > asleep_ticks * interval.count() + asleep_seconds) {
+      since_.restart();  // the whole process was asleep (a suspended job): its peers were too
+      continue;
+    }
     const double seconds = since_.seconds();
     if (seconds > limits_.limit(now_.section)) {
       end_job(fmt::format("in {} of step {} for {:.0f} s, last in {}", now_.section, now_.step, seconds,
@@ -118,6 +135,9 @@ std::string Watchdog::silent_hosts(const std::vector<std::string>& notes, const 
 }
 
 void Watchdog::end_job(const std::string& note) {
+  // The run folder may be what hangs: the end must not wait for it.
+  std::signal(SIGALRM, [](int) { _exit(static_cast<int>(ExitCode::lost_peer)); });
+  alarm(last_resort_seconds);
   std::ofstream(note_file(rank_)) << note << '\n';
   std::this_thread::sleep_for(patience);
   const std::vector<std::string> notes = read_notes();

@@ -55,7 +55,7 @@ class Layouts(HrmTest):
         self.same(first, self.run_on("waiting", 3, parallel__overlap="false"))
 
     def test_ranks_that_own_nothing_take_part(self):
-        small = {"model__hidden_size": 16, "model__num_heads": 2, "model__layers": 2, "train__max_steps": 4,
+        small = {"model__hidden_size": 16, "model__num_heads": 2, "model__layers": 2, "train__max_steps": 4, "train__lr_warmup_steps": 0,
                  "model__intermediate_multiple": 8, "model__vocab_multiple": 8, "train__ema": 0, "train__beta1": 0}
         files = []
         for ranks in (1, 8):
