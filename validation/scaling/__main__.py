@@ -86,7 +86,10 @@ def main(arguments):
             return launch.run_study(options.study, options.ranks, options.launcher, options.keep_checkpoints)
         if options.command == "submit":
             return launch.submit(options.study, options.sbatch, options.dry_run)
-        from scaling import gather  # needs h5py, which machines that only run need not have
+        try:
+            from scaling import gather  # needs h5py, which machines that only run need not have
+        except ImportError as error:
+            raise study.StudyError(f"gather needs h5py and numpy ({error}); Debian's belong to /usr/bin/python3") from error
         return gather.gather(options.study)
     except study.StudyError as error:
         print(f"scaling: error: {error}", file=sys.stderr)
