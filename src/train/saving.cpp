@@ -10,9 +10,10 @@ namespace {
 
 constexpr int failures_allowed = 1;  // in a row
 
-/// Whether the disk may be better next time; anything else is no business of a save.
-bool of_the_disk(const InputError& error) {
-  return error.code() == ExitCode::io_error || error.code() == ExitCode::cannot_create;
+/// Whether the next save may do better: a full disk, a temporary that somebody removed, a node that sees the folder
+/// late. Without its peers a rank has no next save.
+bool may_pass(const InputError& error) {
+  return error.code() != ExitCode::lost_peer;
 }
 
 }  // namespace
@@ -32,7 +33,7 @@ void Saving::attempt(Work&& work) {
   try {
     work();
   } catch (const InputError& error) {
-    if (!of_the_disk(error)) {
+    if (!may_pass(error)) {
       throw;
     }
     reason = error.what();
