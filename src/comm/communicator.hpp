@@ -1,6 +1,7 @@
 #pragma once
-// What the program needs of a group of ranks. Host memory only; sums of scalars that other ranks left zero are exact,
-// so an all-reduce of disjoint contributions is a gather whose result does not depend on the number of ranks.
+// What the program needs of a group of ranks. All spans are host memory, but for those that NCCL moves (exchanges, sums
+// and gathers of bytes: nccl_communicator.hpp). Sums of scalars that other ranks left zero are exact, so an all-reduce
+// of disjoint contributions is a gather whose result does not depend on the number of ranks.
 #include <cstddef>
 #include <cstdint>
 #include <exception>
