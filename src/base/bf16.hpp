@@ -10,15 +10,15 @@ struct bf16 {
   std::uint16_t bits;
 };
 
-inline float to_float(bf16 x) {
+constexpr float to_float(bf16 x) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16);
 }
-inline float to_float(float x) {
+constexpr float to_float(float x) {
   return x;
 }
 
 /// Round to nearest, ties to even; NaN stays NaN (quiet).
-inline bf16 to_bf16(float x) {
+constexpr bf16 to_bf16(float x) {
   const std::uint32_t u = std::bit_cast<std::uint32_t>(x);
   if ((u & 0x7fffffffU) > 0x7f800000U) {
     return bf16{static_cast<std::uint16_t>((u >> 16) | 0x40U)};
@@ -28,7 +28,7 @@ inline bf16 to_bf16(float x) {
 
 /// Converts float32 to the storage type T (float or bf16).
 template <class T>
-T from_float(float x) {
+constexpr T from_float(float x) {
   if constexpr (std::is_same_v<T, bf16>) {
     return to_bf16(x);
   } else {

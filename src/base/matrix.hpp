@@ -13,18 +13,18 @@ struct Matrix {
   std::int64_t cols = 0;
   std::int64_t stride = 0;
 
-  Matrix() = default;
-  Matrix(T* first, std::int64_t n_rows, std::int64_t n_cols) : Matrix(first, n_rows, n_cols, n_cols) {}
-  Matrix(T* first, std::int64_t n_rows, std::int64_t n_cols, std::int64_t row_stride)
+  constexpr Matrix() = default;
+  constexpr Matrix(T* first, std::int64_t n_rows, std::int64_t n_cols) : Matrix(first, n_rows, n_cols, n_cols) {}
+  constexpr Matrix(T* first, std::int64_t n_rows, std::int64_t n_cols, std::int64_t row_stride)
       : data(first), rows(n_rows), cols(n_cols), stride(row_stride) {}
 
-  T* row(std::int64_t r) const { return data + r * stride; }
+  constexpr T* row(std::int64_t r) const { return data + r * stride; }
   /// Columns [first, first + count) of every row.
-  Matrix columns(std::int64_t first, std::int64_t count) const { return {data + first, rows, count, stride}; }
+  constexpr Matrix columns(std::int64_t first, std::int64_t count) const { return {data + first, rows, count, stride}; }
   /// Rows [first, first + count).
-  Matrix slice(std::int64_t first, std::int64_t count) const { return {row(first), count, cols, stride}; }
+  constexpr Matrix slice(std::int64_t first, std::int64_t count) const { return {row(first), count, cols, stride}; }
 
-  operator Matrix<const T>() const requires(!std::is_const_v<T>) { return {data, rows, cols, stride}; }
+  constexpr operator Matrix<const T>() const requires(!std::is_const_v<T>) { return {data, rows, cols, stride}; }
 };
 
 }  // namespace hrm
