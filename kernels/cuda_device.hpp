@@ -10,12 +10,9 @@
 
 #include "base/bf16.hpp"
 #include "base/device.hpp"
+#include "kernels/cuda_check.hpp"
 
-#ifdef HRM_SIMT
-#include "simt/simt.hpp"
-#else
-#include <cuda_runtime.h>
-
+#ifndef HRM_SIMT
 /// Static shared memory: HRM_SHARED(float, sums, [32]); the brackets may be left out for a scalar.
 #define HRM_SHARED(type, name, ...) __shared__ type name __VA_ARGS__
 /// Dynamic shared memory of the launch, aligned to 128 bytes, as a pointer to `type`.
@@ -62,8 +59,8 @@ __device__ __forceinline__ void load_matrix_x4_transposed(std::uint32_t (&out)[4
 
 /// d (16, 8) += a (16, 16) b (16, 8), bf16 in, float32 sums (mma.sync.m16n8k16). Lane l holds, with g = l / 4 and
 /// t = l % 4: a[0] row g, a[1] row g + 8, columns 2t, 2t + 1; a[2], a[3] the same rows, columns 2t + 8, 2t + 9;
-/// b[0] rows 2t, 2t + 1, b[1] rows 2t + 8, 2t + 9, column g; d[0], d[1] row g, columns 2t, 2t + 1; d[2], d[3] row g + 8.
-/// The lower half of a register is the element of the lower index.
+/// b[0] rows 2t, 2t + 1, b[1] rows 2t + 8, 2t + 9, column g; d[0], d[1] row g, columns 2t, 2t + 1; d[2], d[3] row g
+/// + 8. The lower half of a register is the element of the lower index.
 __device__ __forceinline__ void multiply_add_16x8x16(float (&d)[4], const std::uint32_t (&a)[4],
                                                      const std::uint32_t (&b)[2]) {
   asm volatile(
@@ -80,16 +77,8 @@ __device__ __forceinline__ float fast_exp2(float x) {
   return y;
 }
 
-/// Throws InternalError with CUDA's own words. (base/error.hpp is not for .cu files: nvcc cannot read fmt's consteval.)
-[[noreturn]] void fail(cudaError_t code, const char* what);
-inline void check(cudaError_t code, const char* what) {
-  if (code != cudaSuccess) {
-    fail(code, what);
-  }
-}
-
-/// Puts one launch of `kernel` on the stream. More than 48 KiB of dynamic shared memory is asked for here. Arguments are
-/// converted to the kernel's parameter types.
+/// Puts one launch of `kernel` on the stream. More than 48 KiB of dynamic shared memory is asked for here. Arguments
+/// are converted to the kernel's parameter types.
 template <class... Parameters, class... Args>
 void launch(Stream stream, dim3 grid, dim3 block, std::size_t shared_bytes, void (*kernel)(Parameters...),
             Args&&... args) {

@@ -42,7 +42,24 @@ void* map_small(std::size_t bytes) {
   return data;
 }
 
+class HostMemory final : public Memory {
+ public:
+  void* allocate(std::size_t bytes) override { return bytes >= page_threshold ? map_pages(bytes) : map_small(bytes); }
+  void release(void* data, std::size_t bytes) noexcept override {
+    if (bytes >= page_threshold) {
+      ::munmap(data, bytes);
+    } else {
+      std::free(data);
+    }
+  }
+};
+
 }  // namespace
+
+Memory& host_memory() {
+  static auto& memory = *new HostMemory;  // never destroyed: buffers of other statics return to it
+  return memory;
+}
 
 const char* name(MemoryPart part) {
   constexpr std::array<const char*, static_cast<std::size_t>(MemoryPart::count)> names = {
@@ -62,11 +79,11 @@ std::size_t memory_bytes_total() {
   return sum;
 }
 
-void* allocate_bytes(std::size_t bytes, MemoryPart part) {
+void* allocate_bytes(std::size_t bytes, MemoryPart part, Memory& memory) {
   if (bytes == 0) {
     return nullptr;
   }
-  void* data = bytes >= page_threshold ? map_pages(bytes) : map_small(bytes);
+  void* data = memory.allocate(bytes);
   if (data == nullptr) {
     fail(ExitCode::bad_config,
          "cannot allocate {} bytes for {}; use more ranks, fewer pack_tokens or train.recompute = true", bytes,
@@ -76,15 +93,10 @@ void* allocate_bytes(std::size_t bytes, MemoryPart part) {
   return data;
 }
 
-void free_bytes(void* data, std::size_t bytes, MemoryPart part) noexcept {
-  if (data == nullptr) {
-    return;
-  }
-  counter(part) -= bytes;
-  if (bytes >= page_threshold) {
-    ::munmap(data, bytes);
-  } else {
-    std::free(data);
+void free_bytes(void* data, std::size_t bytes, MemoryPart part, Memory& memory) noexcept {
+  if (data != nullptr) {
+    counter(part) -= bytes;
+    memory.release(data, bytes);
   }
 }
 

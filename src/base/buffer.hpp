@@ -6,6 +6,8 @@
 #include <span>
 #include <utility>
 
+#include "base/device.hpp"
+
 namespace hrm {
 
 /// What a buffer is for; `memory_bytes(part)` adds up the live ones of this process.
@@ -15,20 +17,22 @@ const char* name(MemoryPart part);
 std::size_t memory_bytes(MemoryPart part);
 std::size_t memory_bytes_total();
 
-/// 64-byte aligned, zeroed storage, charged to `part`; memory is taken only where it is touched. Throws
-/// InputError(bad_config) naming the size when the address space is short.
-void* allocate_bytes(std::size_t bytes, MemoryPart part);
-void free_bytes(void* data, std::size_t bytes, MemoryPart part) noexcept;
+/// 64-byte aligned, zeroed storage of `memory`, charged to `part`; the host takes memory only where it is touched.
+/// Throws InputError(bad_config) naming the size when there is not enough.
+void* allocate_bytes(std::size_t bytes, MemoryPart part, Memory& memory);
+void free_bytes(void* data, std::size_t bytes, MemoryPart part, Memory& memory) noexcept;
 
-/// Move-only array of trivially copyable T. Allocated once, before the first step.
+/// Move-only array of trivially copyable T. Allocated once, before the first step. Elements of a device's memory are
+/// for its kernels: operator[] is for the host's.
 template <class T>
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(std::int64_t count, MemoryPart part = MemoryPart::workspace)
-      : data_(static_cast<T*>(allocate_bytes(static_cast<std::size_t>(count) * sizeof(T), part))),
+  explicit Buffer(std::int64_t count, MemoryPart part = MemoryPart::workspace, Memory& memory = host_memory())
+      : data_(static_cast<T*>(allocate_bytes(static_cast<std::size_t>(count) * sizeof(T), part, memory))),
         size_(count),
-        part_(part) {}
+        part_(part),
+        memory_(&memory) {}
   Buffer(Buffer&& other) noexcept { swap(other); }
   Buffer& operator=(Buffer&& other) noexcept {
     Buffer(std::move(other)).swap(*this);
@@ -36,11 +40,12 @@ class Buffer {
   }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() { free_bytes(data_, static_cast<std::size_t>(size_) * sizeof(T), part_); }
+  ~Buffer() { free_bytes(data_, bytes(), part_, *memory_); }
 
   T* data() { return data_; }
   const T* data() const { return data_; }
   std::int64_t size() const { return size_; }
+  std::size_t bytes() const { return static_cast<std::size_t>(size_) * sizeof(T); }
   T& operator[](std::int64_t i) { return data_[i]; }
   const T& operator[](std::int64_t i) const { return data_[i]; }
   std::span<T> span() { return {data_, static_cast<std::size_t>(size_)}; }
@@ -57,10 +62,12 @@ class Buffer {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
     std::swap(part_, other.part_);
+    std::swap(memory_, other.memory_);
   }
   T* data_ = nullptr;
   std::int64_t size_ = 0;
   MemoryPart part_ = MemoryPart::workspace;
+  Memory* memory_ = &host_memory();
 };
 
 }  // namespace hrm
