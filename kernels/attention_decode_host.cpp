@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/error.hpp"
+#include "kernels/cuda_dispatch.hpp"
 #include "kernels/simd_dispatch.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -90,10 +91,11 @@ HWY_AFTER_NAMESPACE();
 namespace hrm::kernels {
 
 template <class T>
-void attention_decode(Stream, std::int64_t heads, Matrix<const T> q, std::span<const T* const> keys,
+void attention_decode(Stream stream, std::int64_t heads, Matrix<const T> q, std::span<const T* const> keys,
                       std::span<const T* const> values, std::span<const std::int32_t> lengths,
                       std::int64_t cache_stride, Matrix<T> out) {
   ensure(q.cols / heads <= largest_decode_head, "attention: heads of more than 512 channels");
+  HRM_CUDA_DISPATCH(stream, attention_decode<T>(stream, heads, q, keys, values, lengths, cache_stride, out));
   HRM_DISPATCH(decode<T>(heads, q, keys, values, lengths, cache_stride, out));
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/cuda_dispatch.hpp"
 #include "kernels/simd_dispatch.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -219,16 +220,27 @@ AttentionWorkspace::AttentionWorkspace(std::int64_t longest_sequence, std::int64
       per_thread(floats(longest_sequence, head_size)),
       memory(threads * per_thread, MemoryPart::workspace) {}
 
+AttentionWorkspace::AttentionWorkspace(std::int64_t longest_sequence, std::int64_t head_size, const AttentionRows& rows,
+                                       Device& device) {
+  if (device.is_host()) {
+    *this = AttentionWorkspace(longest_sequence, head_size);
+  } else {
+    memory = Buffer<float>(rows.backward ? rows.heads * rows.tokens : 0, MemoryPart::workspace, device.memory());
+  }
+}
+
 template <class T>
-void attention_forward(Stream, const SequenceLayout& layout, std::int64_t heads, Matrix<const T> q, Matrix<const T> k,
+void attention_forward(Stream stream, const SequenceLayout& layout, std::int64_t heads, Matrix<const T> q, Matrix<const T> k,
                        Matrix<const T> v, Matrix<T> out, std::span<float> lse, AttentionWorkspace& workspace) {
+  HRM_CUDA_DISPATCH(stream,
+                    attention_forward<T>(stream, layout.tiles, layout.cu_seqlens.back(), heads, q, k, v, out, lse));
   attention::check(layout, q.cols / heads, workspace);
   HRM_DISPATCH(forward<T>(layout, heads, q, k, v, out, lse, workspace));
 }
 
-template void attention_forward(Stream, const SequenceLayout&, std::int64_t, Matrix<const float>, Matrix<const float>,
+template void attention_forward(Stream stream, const SequenceLayout&, std::int64_t, Matrix<const float>, Matrix<const float>,
                                 Matrix<const float>, Matrix<float>, std::span<float>, AttentionWorkspace&);
-template void attention_forward(Stream, const SequenceLayout&, std::int64_t, Matrix<const bf16>, Matrix<const bf16>,
+template void attention_forward(Stream stream, const SequenceLayout&, std::int64_t, Matrix<const bf16>, Matrix<const bf16>,
                                 Matrix<const bf16>, Matrix<bf16>, std::span<float>, AttentionWorkspace&);
 
 }  // namespace hrm::kernels

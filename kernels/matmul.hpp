@@ -11,6 +11,7 @@
 #include <type_traits>
 
 #include "base/bf16.hpp"
+#include "base/buffer.hpp"
 #include "base/device.hpp"
 #include "base/matrix.hpp"
 
@@ -24,7 +25,8 @@ inline constexpr std::int64_t row_bucket = 64;
 template <class T>
 class LinearWeights {
  public:
-  LinearWeights(std::int64_t out, std::int64_t in, bool backward = true);
+  /// On CUDA one row-major copy serves all products.
+  LinearWeights(std::int64_t out, std::int64_t in, bool backward = true, Device& device = host_device());
   LinearWeights(LinearWeights&&) noexcept;
   LinearWeights& operator=(LinearWeights&&) noexcept;
   ~LinearWeights();
@@ -34,13 +36,18 @@ class LinearWeights {
   /// Reorders values that are rounded already: the same bits as from their float32 master.
   void load(Stream stream, std::span<const bf16> values) requires std::is_same_v<T, bf16>;
 
-  std::int64_t out() const;
-  std::int64_t in() const;
+  std::int64_t out() const { return out_; }
+  std::int64_t in() const { return in_; }
   struct Packed;
   const Packed& packed() const { return *packed_; }
+  /// (out, in) in device memory, on CUDA only.
+  Matrix<const T> plain() const { return {plain_.data(), out_, in_}; }
 
  private:
-  std::unique_ptr<Packed> packed_;
+  std::int64_t out_;
+  std::int64_t in_;
+  std::unique_ptr<Packed> packed_;  ///< on the host only
+  Buffer<T> plain_;                 // (out, in), on CUDA only
 };
 
 /// y (M, out) = x (M, in) wᵀ, or y += x wᵀ when `accumulate` (added in float32 before rounding to T).
@@ -64,13 +71,32 @@ void linear_backward_weight(Stream, Matrix<const T> dy, Matrix<const T> x, Matri
 /// not prepared is made when first used: other row counts, logits in wider buffers, weight gradients whose x or dw is a
 /// view.
 template <class T>
-void prepare_linear(std::int64_t rows, std::int64_t out, std::int64_t in, bool backward = true);
+void prepare_linear(std::int64_t rows, std::int64_t out, std::int64_t in, bool backward = true,
+                    DeviceType device = DeviceType::cpu);
 
 /// Number of library primitives created so far; constant across steps, which tests assert.
 std::int64_t primitives_created();
 
 /// True where bf16 products run on native bf16 instructions (AVX512_BF16 or AMX): what `precision = auto` asks.
 bool native_bf16();
+
+#ifdef HRM_HAVE_CUDA
+namespace cuda {
+
+/// The products above with weights in device memory.
+template <class T>
+void linear_forward(Stream, Matrix<const T> x, Matrix<const T> w, Matrix<T> y, bool accumulate);
+template <class T>
+void linear_forward_f32(Stream, Matrix<const T> x, Matrix<const T> w, Matrix<float> y);
+template <class T>
+void linear_backward_input(Stream, Matrix<const T> dy, Matrix<const T> w, Matrix<T> dx, bool accumulate);
+template <class T>
+void linear_backward_weight(Stream, Matrix<const T> dy, Matrix<const T> x, Matrix<float> dw, bool accumulate);
+template <class T>
+void prepare_linear(std::int64_t rows, std::int64_t out, std::int64_t in, bool backward);
+
+}  // namespace cuda
+#endif
 
 /// "oneDNN 2.6.3", and the instruction set it dispatches to, e.g. "avx512_core_bf16".
 std::string matmul_library();

@@ -7,6 +7,8 @@
 
 #include "base/buffer.hpp"
 #include "base/error.hpp"
+#include "kernels/cuda_dispatch.hpp"
+#include "kernels/elementwise.hpp"
 #include "kernels/matmul.hpp"
 #include "kernels/matmul_emulation.hpp"
 #include "kernels/matmul_engine.hpp"
@@ -80,8 +82,14 @@ struct LinearWeights<T>::Packed {
 };
 
 template <class T>
-LinearWeights<T>::LinearWeights(std::int64_t out, std::int64_t in, bool backward)
-    : packed_(std::make_unique<Packed>(out, in, backward)) {}
+LinearWeights<T>::LinearWeights(std::int64_t out, std::int64_t in, bool backward, Device& device)
+    : out_(out), in_(in) {
+  if (device.is_host()) {
+    packed_ = std::make_unique<Packed>(out, in, backward);
+  } else {
+    plain_ = Buffer<T>(out * in, MemoryPart::weights, device.memory());
+  }
+}
 
 template <class T>
 LinearWeights<T>::LinearWeights(LinearWeights&&) noexcept = default;
@@ -91,42 +99,39 @@ template <class T>
 LinearWeights<T>::~LinearWeights() = default;
 
 template <class T>
-std::int64_t LinearWeights<T>::out() const {
-  return packed_->out;
-}
-template <class T>
-std::int64_t LinearWeights<T>::in() const {
-  return packed_->in;
+void LinearWeights<T>::load(Stream stream, std::span<const float> master) {
+  packed_ ? packed_->pack(master) : kernels::cast<T>(stream, master, plain_.span());
 }
 
 template <class T>
-void LinearWeights<T>::load(Stream, std::span<const float> master) {
-  packed_->pack(master);
+void LinearWeights<T>::load(Stream stream, std::span<const bf16> values) requires std::is_same_v<T, bf16> {
+  packed_ ? packed_->pack(values)
+          : kernels::copy<bf16>(stream, {values.data(), out_, in_}, Matrix<bf16>(plain_.data(), out_, in_));
 }
 
 template <class T>
-void LinearWeights<T>::load(Stream, std::span<const bf16> values) requires std::is_same_v<T, bf16> {
-  packed_->pack(values);
-}
-
-template <class T>
-void linear_forward(Stream, Matrix<const T> x, const LinearWeights<T>& w, Matrix<T> y, bool accumulate) {
+void linear_forward(Stream stream, Matrix<const T> x, const LinearWeights<T>& w, Matrix<T> y, bool accumulate) {
+  HRM_CUDA_DISPATCH(stream, linear_forward<T>(stream, x, w.plain(), y, accumulate));
   multiply(x, w.packed().forward, y, accumulate);
 }
 
 template <class T>
-void linear_forward_f32(Stream, Matrix<const T> x, const LinearWeights<T>& w, Matrix<float> y) {
+void linear_forward_f32(Stream stream, Matrix<const T> x, const LinearWeights<T>& w, Matrix<float> y) {
+  HRM_CUDA_DISPATCH(stream, linear_forward_f32<T>(stream, x, w.plain(), y));
   multiply(x, w.packed().forward, y, false);
 }
 
 template <class T>
-void linear_backward_input(Stream, Matrix<const T> dy, const LinearWeights<T>& w, Matrix<T> dx, bool accumulate) {
+void linear_backward_input(Stream stream, Matrix<const T> dy, const LinearWeights<T>& w, Matrix<T> dx,
+                           bool accumulate) {
+  HRM_CUDA_DISPATCH(stream, linear_backward_input<T>(stream, dy, w.plain(), dx, accumulate));
   ensure(w.packed().backward.has_value(), "a weight made without backward has no gradient");
   multiply(dy, *w.packed().backward, dx, accumulate);
 }
 
 template <class T>
-void linear_backward_weight(Stream, Matrix<const T> dy, Matrix<const T> x, Matrix<float> dw, bool accumulate) {
+void linear_backward_weight(Stream stream, Matrix<const T> dy, Matrix<const T> x, Matrix<float> dw, bool accumulate) {
+  HRM_CUDA_DISPATCH(stream, linear_backward_weight<T>(stream, dy, x, dw, accumulate));
   ensure(dy.rows == x.rows && dy.cols == dw.rows && x.cols == dw.cols, "shapes of a weight gradient do not match");
   if (x.rows == 0) {
     if (!accumulate) {
@@ -138,7 +143,8 @@ void linear_backward_weight(Stream, Matrix<const T> dy, Matrix<const T> x, Matri
 }
 
 template <class T>
-void prepare_linear(std::int64_t rows, std::int64_t out, std::int64_t in, bool backward) {
+void prepare_linear(std::int64_t rows, std::int64_t out, std::int64_t in, bool backward, DeviceType device) {
+  HRM_CUDA_DISPATCH(Stream{device}, prepare_linear<T>(rows, out, in, backward));
   if (rows == 0) {
     return;
   }
@@ -178,7 +184,7 @@ template void linear_backward_input(Stream, Matrix<const float>, const LinearWei
 template void linear_backward_input(Stream, Matrix<const bf16>, const LinearWeights<bf16>&, Matrix<bf16>, bool);
 template void linear_backward_weight(Stream, Matrix<const float>, Matrix<const float>, Matrix<float>, bool);
 template void linear_backward_weight(Stream, Matrix<const bf16>, Matrix<const bf16>, Matrix<float>, bool);
-template void prepare_linear<float>(std::int64_t, std::int64_t, std::int64_t, bool);
-template void prepare_linear<bf16>(std::int64_t, std::int64_t, std::int64_t, bool);
+template void prepare_linear<float>(std::int64_t, std::int64_t, std::int64_t, bool, DeviceType);
+template void prepare_linear<bf16>(std::int64_t, std::int64_t, std::int64_t, bool, DeviceType);
 
 }  // namespace hrm::kernels

@@ -9,8 +9,6 @@
 namespace hrm::comm {
 namespace {
 
-constexpr Stream host{};
-
 std::int64_t flat_size(std::span<const Bucket> buckets) {
   return buckets.empty() ? 0 : buckets.back().range.last;
 }
@@ -85,11 +83,12 @@ std::int64_t GradientTree::bytes(std::int64_t packs, std::span<const Bucket> buc
 }
 
 GradientTree::GradientTree(Communicator& group, std::int64_t packs, const FlatShards& owners,
-                           const ReductionOptions& options)
+                           const ReductionOptions& options, Device& device)
     : group_(group),
       packs_(packs),
       owners_(owners),
       options_(options),
+      device_(device),
       share_(pack_share(packs, group.rank(), group.size())),
       local_(packs) {
   ensure(owners.ranks() == group.size(), "gradients are reduced to all ranks of a group");
@@ -104,11 +103,15 @@ GradientTree::GradientTree(Communicator& group, std::int64_t packs, const FlatSh
   if (!options.deterministic && group.size() > 1) {
     space = largest_share(owners);
   }
-  received_ = Buffer<float>(space, MemoryPart::tree);
+  received_ = Buffer<float>(space, MemoryPart::tree, device.memory());
+  for (int bucket = 0; bucket < owners.buckets(); ++bucket) {
+    final_.push_back(device.make_event());
+  }
+  reduced_ = device.make_event();
   const std::int64_t flat = owners.buckets() == 0 ? 0 : owners.share(owners.buckets() - 1, group.size() - 1).last;
   const std::int64_t count = options.deterministic ? partials(packs, share_) : 1;
   for (std::int64_t i = 0; i < count; ++i) {
-    buffers_.emplace_back(flat, i == 0 ? MemoryPart::gradients : MemoryPart::tree);
+    buffers_.emplace_back(flat, i == 0 ? MemoryPart::gradients : MemoryPart::tree, device.memory());
   }
   start();
 }
@@ -156,23 +159,24 @@ std::span<float> GradientTree::current() {
     });
   }
   const std::span<float> buffer = buffers_[static_cast<std::size_t>(current_)].span();
-  kernels::zero(host, buffer);
+  kernels::zero(device_.compute(), buffer);
   return buffer;
 }
 
 void GradientTree::finished(int bucket) {
   const FlatRange range{owners_.share(bucket, 0).first, owners_.share(bucket, owners_.ranks() - 1).last};
   for (const auto& [left, right] : merges_) {
-    kernels::tree_add(host, part(left, range), part(right, range));
+    kernels::tree_add(device_.compute(), part(left, range), part(right, range));
   }
   if (!last_pack() || group_.size() == 1) {
     return;
   }
+  device_.record(final_[static_cast<std::size_t>(bucket)], device_.compute());
   if (!options_.deterministic) {
     bucket_queue_.push_back(bucket);
   } else {
     for (const Unit& unit : units_.by_bucket[static_cast<std::size_t>(bucket)]) {
-      queue_.push_back(&unit);
+      queue_.push_back({&unit, bucket});
     }
   }
   progress();
@@ -195,6 +199,8 @@ double GradientTree::reduce() {
   for (progress(); under_way_; progress()) {
     group_.finish_exchange();
   }
+  device_.record(reduced_, device_.exchange());
+  device_.hold(device_.compute(), reduced_);
   return timer.seconds();
 }
 
@@ -207,7 +213,7 @@ bool GradientTree::can_start() const {
     return round_ < std::ssize(bucket_queue_);
   }
   const std::int64_t units = std::ssize(queue_);
-  const std::int64_t rounds = units == 0 ? 0 : units + std::ssize(*queue_.front()) - 1;
+  const std::int64_t rounds = units == 0 ? 0 : units + std::ssize(*queue_.front().unit) - 1;
   return round_ < units || (closed_ && round_ < rounds);
 }
 
@@ -235,7 +241,7 @@ void GradientTree::for_each_level(Use&& use) {
   for (std::int64_t level = 0; level < std::ssize(space_first_); ++level) {
     const std::int64_t unit = round_ - level;
     if (unit >= 0 && unit < std::ssize(queue_)) {
-      use((*queue_[static_cast<std::size_t>(unit)])[static_cast<std::size_t>(level)],
+      use((*queue_[static_cast<std::size_t>(unit)].unit)[static_cast<std::size_t>(level)],
           space_first_[static_cast<std::size_t>(level)]);
     }
   }
@@ -245,6 +251,7 @@ void GradientTree::start_round() {
   if (!options_.deterministic) {
     const int bucket = bucket_queue_[static_cast<std::size_t>(round_)];
     const std::int64_t first = owners_.share(bucket, 0).first;
+    device_.hold(device_.exchange(), final_[static_cast<std::size_t>(bucket)]);
     borders_.assign(1, 0);
     for (int rank = 0; rank < group_.size(); ++rank) {
       borders_.push_back(owners_.share(bucket, rank).last - first);
@@ -252,6 +259,9 @@ void GradientTree::start_round() {
     group_.start_reduce_scatter(part(0, {first, first + borders_.back()}), borders_,
                                 received_.span(0, owners_.own(bucket).count()));
     return;
+  }
+  if (round_ < std::ssize(queue_)) {
+    device_.hold(device_.exchange(), final_[static_cast<std::size_t>(queue_[static_cast<std::size_t>(round_)].bucket)]);
   }
   sends_.clear();
   receives_.clear();
@@ -272,23 +282,24 @@ void GradientTree::add_received() {
   if (!options_.deterministic) {
     const FlatRange own = owners_.own(bucket_queue_[static_cast<std::size_t>(round_)]);
     const std::span<float> sum = received_.span(0, own.count());
-    std::copy(sum.begin(), sum.end(), part(0, own).begin());
+    kernels::cast<float>(device_.exchange(), sum, part(0, own));
     return;
   }
   for_each_level([&](const TreeLevel& level, std::int64_t space) { add_level(level, space); });
 }
 
 void GradientTree::add_level(const TreeLevel& level, std::int64_t space) {
+  const Stream stream = device_.exchange();
   for (const TreeMessage& message : level.receives) {
     const std::span<float> sum = leaf(message.leaf, message.range);
     if (message.other != message.leaf) {
-      kernels::cast<float>(host, leaf(message.other, message.range), sum);
+      kernels::cast<float>(stream, leaf(message.other, message.range), sum);
     }
-    kernels::tree_add(host, sum, received_.span(space, message.range.count()));
+    kernels::tree_add(stream, sum, received_.span(space, message.range.count()));
     space += message.range.count();
   }
   for (const TreeAddition& addition : level.additions) {
-    kernels::tree_add(host, leaf(addition.into, addition.range), leaf(addition.from, addition.range));
+    kernels::tree_add(stream, leaf(addition.into, addition.range), leaf(addition.from, addition.range));
   }
 }
 

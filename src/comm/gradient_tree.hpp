@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/buffer.hpp"
+#include "base/device.hpp"
 #include "comm/communicator.hpp"
 #include "comm/flat_shards.hpp"
 #include "comm/tree_plan.hpp"
@@ -63,11 +64,13 @@ struct ReductionOptions {
 ///
 /// Memory: `partials(packs, share)` buffers of flat_size floats (floor(log2 k) + 1 for k packs that are one node, up to
 /// twice that for a share that begins and ends inside nodes), one charged to MemoryPart::gradients, the others and a
-/// receive space of about one unit to MemoryPart::tree.
+/// receive space of about one unit to MemoryPart::tree. On a device gradients and sums lie in its memory, gradients are
+/// written on its stream compute(), and `group` exchanges them behind what its stream exchange() holds.
 class GradientTree {
  public:
   /// All buffers for the share of `group`'s rank in `packs`; `owners` says where the sums end.
-  GradientTree(Communicator& group, std::int64_t packs, const FlatShards& owners, const ReductionOptions& options);
+  GradientTree(Communicator& group, std::int64_t packs, const FlatShards& owners, const ReductionOptions& options,
+               Device& device = host_device());
 
   void start();
   /// Gradient of the next own pack, (flat_size), zero when first asked for.
@@ -76,7 +79,8 @@ class GradientTree {
   /// Drives reductions under way; call it between operations.
   void poll() { progress(); }
   void pack_done();
-  /// Collective: ends all reductions; all own packs are done. Returns the seconds this took.
+  /// Collective: ends all reductions; all own packs are done. What compute() gets from now on sees the sums. Returns the
+  /// seconds this took.
   double reduce();
   /// (flat_size): valid after reduce() in the own shares of `owners`, zero in buckets that were never finished; until
   /// the next start().
@@ -110,10 +114,17 @@ class GradientTree {
   template <class Use>
   void for_each_level(Use&& use);
 
+  /// A unit on its way, and the bucket that it is part of.
+  struct Queued {
+    const Unit* unit;
+    int bucket;
+  };
+
   Communicator& group_;
   std::int64_t packs_;
   FlatShards owners_;
   ReductionOptions options_;
+  Device& device_;
   PackRange share_;
 
   TreeSum local_;
@@ -128,7 +139,9 @@ class GradientTree {
   Units units_;
   std::vector<std::int64_t> space_first_;  ///< by level: its part of the receive space
   Buffer<float> received_;
-  std::vector<const Unit*> queue_;
+  std::vector<Queued> queue_;
+  std::vector<Event> final_;       ///< by bucket: the last pack's gradient is
+  Event reduced_;
   std::vector<int> bucket_queue_;  ///< not deterministic: buckets, one a round
   bool closed_ = false;            ///< no unit will follow
   bool under_way_ = false;         ///< the exchange of round round_

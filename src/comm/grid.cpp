@@ -33,13 +33,21 @@ std::unique_ptr<Communicator> pretended(int rank, int size) {
 Grid make_grid(Communicator& world, std::int64_t tensor) {
   check_divides(world.size(), tensor);
   const int size = static_cast<int>(tensor);
-  return {&world, world.split(world.rank() % size), world.split(world.rank() / size)};
+  Grid grid;
+  grid.world = &world;
+  grid.data = world.split(world.rank() % size);
+  grid.tensor = world.split(world.rank() / size);
+  return grid;
 }
 
 Grid pretend_grid(Communicator& world, int rank, int ranks, std::int64_t tensor) {
   check_divides(ranks, tensor);
   const int size = static_cast<int>(tensor);
-  return {&world, pretended(rank / size, ranks / size), pretended(rank % size, size)};
+  Grid grid;
+  grid.world = &world;
+  grid.data = pretended(rank / size, ranks / size);
+  grid.tensor = pretended(rank % size, size);
+  return grid;
 }
 
 }  // namespace hrm::comm

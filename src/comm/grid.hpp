@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "base/device.hpp"
 #include "base/tensor_slice.hpp"
 #include "comm/communicator.hpp"
 
@@ -13,6 +14,7 @@ struct Grid {
   Communicator* world = nullptr;
   std::unique_ptr<Communicator> data;    ///< the ranks that hold the same slices and work on other packs
   std::unique_ptr<Communicator> tensor;  ///< the ranks that work on the same packs and hold other slices
+  Device* device = &host_device();       ///< what this rank computes on
 
   TensorPlace place() const { return {tensor->rank(), tensor->size()}; }
 };

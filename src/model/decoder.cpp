@@ -170,7 +170,7 @@ void DecoderOf<T>::begin(std::int64_t rows) {
   const auto mask = config_.attention == "causal" ? kernels::MaskType::causal : kernels::MaskType::prefixlm;
   sequences_ = {{first_rows_, prompt_lengths_, mask},
                 std::span<const std::int32_t>(positions_).first(static_cast<std::size_t>(rows)),
-                weights_.shape().rope ? &rope_ : nullptr};
+                weights_.shape().rope ? kernels::RopeAngles(rope_) : kernels::RopeAngles{}};
 }
 
 template <class T>

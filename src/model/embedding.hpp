@@ -15,10 +15,11 @@ template <class T>
 void embed(Stream stream, const ModelWeights<T>& weights, std::span<const std::int32_t> ids, TensorGroup<T>& group,
            Matrix<T> x);
 
-/// d_table (V / group size, D) += the gradient of this rank's tokens, from dx (own, D) of ids (tokens), of which the
-/// first `used` are no padding. `order` is scratch.
+/// d_table (V / group size, D) += the gradient of this rank's tokens, from dx (own, D) of all `tokens` rows in their
+/// order. `partials` is scratch: order.partial_rows * D floats on devices.
 template <class T>
-void embed_backward(Stream stream, const ModelWeights<T>& weights, std::span<const std::int32_t> ids, std::int64_t used,
-                    Matrix<const T> dx, TensorGroup<T>& group, kernels::EmbeddingOrder& order, Matrix<float> d_table);
+void embed_backward(Stream stream, const ModelWeights<T>& weights, const kernels::EmbeddingOrder& order,
+                    std::int64_t tokens, Matrix<const T> dx, TensorGroup<T>& group, std::span<float> partials,
+                    Matrix<float> d_table);
 
 }  // namespace hrm::model

@@ -8,55 +8,45 @@
 
 #include "base/buffer.hpp"
 #include "kernels/cross_entropy.hpp"
+#include "kernels/pack_sums.hpp"
+#include "model/pack_work.hpp"
 #include "model/tensor_group.hpp"
 #include "model/weights.hpp"
 
 namespace hrm::model {
 
-/// Numerators and denominators of one pack's metrics (golden B.2).
-struct PackSums {
-  double loss_sum = 0;
-  std::int64_t tokens = 0;     ///< valid labels
-  std::int64_t correct = 0;    ///< of them, predicted
-  std::int64_t exact = 0;      ///< sequences with all valid labels predicted
-  std::int64_t sequences = 0;  ///< sequences with at least one valid label
-};
-
-/// Supervised rows of a pack, sequence by sequence.
-struct Supervision {
-  std::span<const std::int32_t> rows;      ///< row of the pack, ascending
-  std::span<const std::int32_t> labels;    ///< its label
-  std::span<const std::int32_t> sequence;  ///< its sequence's number, ascending
-};
+using PackSums = kernels::PackSums;
 
 template <class T>
 class Head {
  public:
   /// For packs of `tokens` rows; prepares the products of every chunk size.
-  Head(const ModelWeights<T>& weights, const TensorPlace& place, std::int64_t tokens, bool backward);
+  Head(const ModelWeights<T>& weights, const TensorPlace& place, std::int64_t tokens, bool backward, Device& device);
   /// Bytes that it allocates for training, with `vocab` tokens of width `width` at this rank.
-  static std::int64_t bytes(std::int64_t vocab, std::int64_t width, const TensorPlace& place, std::int64_t tokens);
+  static std::int64_t bytes(std::int64_t vocab, std::int64_t width, const TensorPlace& place, std::int64_t tokens,
+                            DeviceType device);
 
-  /// Sums of a pack with final state z (own, D); equal on all ranks of the group.
-  PackSums evaluate(Stream stream, const ModelWeights<T>& weights, Matrix<const T> z, const Supervision& supervision,
-                    TensorGroup<T>& group);
+  /// Sums of a pack with final state z (own, D); equal on all ranks of the group. `sums` is written when the stream
+  /// gets there, here and below; so it is in Device::staging() memory where that matters.
+  void evaluate(Stream stream, const ModelWeights<T>& weights, Matrix<const T> z, const PackWork& pack,
+                TensorGroup<T>& group, PackSums& sums);
 
   /// Also dz (own, D) and dW (V / group size, D) += for the loss divided by `divisor`.
-  PackSums forward_backward(Stream stream, const ModelWeights<T>& weights, Matrix<const T> z,
-                            const Supervision& supervision, double divisor, TensorGroup<T>& group, Matrix<T> dz,
-                            Matrix<float> d_weight);
+  void forward_backward(Stream stream, const ModelWeights<T>& weights, Matrix<const T> z, const PackWork& pack,
+                        double divisor, TensorGroup<T>& group, Matrix<T> dz, Matrix<float> d_weight, PackSums& sums);
 
-  /// Loss of every supervised row of the last pack.
+  /// Loss of every supervised row of the last pack, in memory of the device.
   std::span<const float> row_losses() const { return row_loss_.span().first(rows_used_); }
 
  private:
-  void gather(Stream stream, Matrix<const T> z, const Supervision& supervision, TensorGroup<T>& group);
-  void chunk(Stream stream, const ModelWeights<T>& weights, std::int64_t first, double scale, bool backward,
-             TensorGroup<T>& group, Matrix<float> d_weight);
-  void entropy(Stream stream, std::int64_t first, std::int64_t rows, std::int32_t first_token, float scale,
-               bool backward, TensorGroup<T>& group);
-  PackSums sums(const Supervision& supervision) const;
+  void gather(Stream stream, Matrix<const T> z, const PackWork& pack, TensorGroup<T>& group);
+  void chunk(Stream stream, const ModelWeights<T>& weights, const PackWork& pack, std::int64_t first, double scale,
+             bool backward, TensorGroup<T>& group, Matrix<float> d_weight);
+  void entropy(Stream stream, const PackWork& pack, std::int64_t first, std::int64_t rows, std::int32_t first_token,
+               float scale, bool backward, TensorGroup<T>& group);
+  void add_up(Stream stream, const PackWork& pack, PackSums& sums);
 
+  Device& device_;
   std::int64_t tokens_;
   std::int64_t chunk_rows_;
   std::size_t rows_used_ = 0;
@@ -69,9 +59,9 @@ class Head {
   Matrix<T> d_logits_;                  // (chunk_rows, V / group size)
   Matrix<float> logits_;                // (chunk_rows, V / group size)
   Buffer<kernels::EntropyPart> parts_;  // (group size, rows of the chunk); none in a group of one
-  Buffer<std::int32_t> labels_;
   Buffer<std::int32_t> row_argmax_;
   Buffer<float> row_loss_;
+  Buffer<PackSums> sums_;  // (1)
 };
 
 }  // namespace hrm::model

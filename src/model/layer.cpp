@@ -19,9 +19,8 @@ using In = Matrix<const T>;
 
 template <class T>
 void rotate(Stream stream, const Sequences& sequences, const LayerSaved<T>& saved) {
-  if (sequences.rope != nullptr) {
-    kernels::rope_forward<T>(stream, *sequences.rope, sequences.position_ids, saved.q());
-    kernels::rope_forward<T>(stream, *sequences.rope, sequences.position_ids, saved.k());
+  if (sequences.rope.cos != nullptr) {
+    kernels::rope_forward<T>(stream, sequences.rope, sequences.position_ids, saved.q_and_k());
   }
 }
 
@@ -53,7 +52,7 @@ template <class T>
 void attention_forward(Stream stream, const LayerWeights<T>& weights, const Sequences& sequences,
                        const AttentionCall<T>& attend, Matrix<T> x, const LayerSaved<T>& saved,
                        LayerScratch<T>& scratch) {
-  linear_forward<T>(stream, scratch.group.gather(saved.attention_input, saved.tokens()), weights.gqkv, saved.gqkv);
+  linear_forward<T>(stream, scratch.group.gather(stream, saved.attention_input, saved.tokens()), weights.gqkv, saved.gqkv);
   rotate(stream, sequences, saved);
   attend(saved);
   kernels::head_gate_forward<T>(stream, saved.gate(), saved.attention, scratch.gated);
@@ -64,7 +63,7 @@ void attention_forward(Stream stream, const LayerWeights<T>& weights, const Sequ
 template <class T>
 void mlp_forward(Stream stream, const LayerWeights<T>& weights, Matrix<T> x, const LayerSaved<T>& saved,
                  LayerScratch<T>& scratch) {
-  linear_forward<T>(stream, scratch.group.gather(saved.mlp_input, saved.tokens()), weights.gate_up, saved.gate_up);
+  linear_forward<T>(stream, scratch.group.gather(stream, saved.mlp_input, saved.tokens()), weights.gate_up, saved.gate_up);
   kernels::swiglu_forward<T>(stream, saved.gate_up, scratch.hidden);
   add_row_parallel<T>(stream, scratch.hidden, weights.down, x, scratch.group);
 }
@@ -73,11 +72,11 @@ void mlp_forward(Stream stream, const LayerWeights<T>& weights, Matrix<T> x, con
 template <class T>
 void mlp_backward(Stream stream, const LayerWeights<T>& weights, const LayerSaved<T>& saved, In<T> d_own,
                   const LayerGradients& gradients, LayerScratch<T>& scratch) {
-  const In<T> d = scratch.group.gather(d_own, saved.tokens());
+  const In<T> d = scratch.group.gather(stream, d_own, saved.tokens());
   linear_backward_input<T>(stream, d, weights.down, scratch.hidden);
   kernels::swiglu_backward<T>(stream, saved.gate_up, scratch.hidden, scratch.d_gate_up, scratch.hidden);
   linear_backward_weight<T>(stream, d, scratch.hidden, gradients.down, true);
-  const In<T> input = scratch.group.gather(saved.mlp_input, saved.tokens());
+  const In<T> input = scratch.group.gather(stream, saved.mlp_input, saved.tokens());
   linear_backward_weight<T>(stream, scratch.d_gate_up, input, gradients.gate_up, true);
 }
 
@@ -92,18 +91,18 @@ void attention_backward(Stream stream, const LayerShape& shape, const LayerWeigh
   const Matrix<T> d_k = scratch.d_gqkv.columns(2 * width, width);
   const Matrix<T> d_v = scratch.d_gqkv.columns(3 * width, width);
   const Matrix<T> d_attention = scratch.d_attention;
-  const In<T> d = scratch.group.gather(d_own, saved.tokens());
+  const In<T> d = scratch.group.gather(stream, d_own, saved.tokens());
   linear_backward_input<T>(stream, d, weights.o, d_attention);
   kernels::head_gate_backward<T>(stream, saved.gate(), saved.attention, d_attention, d_gate, d_attention,
                                  scratch.gated);
   linear_backward_weight<T>(stream, d, scratch.gated, gradients.o, true);
   kernels::attention_backward<T>(stream, sequences.layout, shape.heads, saved.q(), saved.k(), saved.v(),
                                  saved.attention, saved.lse, d_attention, d_q, d_k, d_v, scratch.attention);
-  if (sequences.rope != nullptr) {
-    kernels::rope_backward<T>(stream, *sequences.rope, sequences.position_ids, d_q);
-    kernels::rope_backward<T>(stream, *sequences.rope, sequences.position_ids, d_k);
+  if (sequences.rope.cos != nullptr) {
+    const Matrix<T> d_q_and_k = scratch.d_gqkv.columns(width, 2 * width);
+    kernels::rope_backward<T>(stream, sequences.rope, sequences.position_ids, d_q_and_k);
   }
-  const In<T> input = scratch.group.gather(saved.attention_input, saved.tokens());
+  const In<T> input = scratch.group.gather(stream, saved.attention_input, saved.tokens());
   linear_backward_weight<T>(stream, scratch.d_gqkv, input, gradients.gqkv, true);
 }
 
@@ -145,18 +144,18 @@ LayerShape LayerShape::of(const config::ModelConfig& config, TensorPlace place) 
 }
 
 template <class T>
-LayerWeights<T>::LayerWeights(const LayerShape& shape, bool backward)
-    : gqkv(4 * shape.attention_width(), shape.width, backward),
-      o(shape.width, shape.attention_width(), backward),
-      gate_up(2 * shape.intermediate, shape.width, backward),
-      down(shape.width, shape.intermediate, backward) {}
+LayerWeights<T>::LayerWeights(const LayerShape& shape, bool backward, Device& device)
+    : gqkv(4 * shape.attention_width(), shape.width, backward, device),
+      o(shape.width, shape.attention_width(), backward, device),
+      gate_up(2 * shape.intermediate, shape.width, backward, device),
+      down(shape.width, shape.intermediate, backward, device) {}
 
 template <class T>
-void prepare_layer_products(const LayerShape& shape, std::int64_t tokens, bool backward) {
-  kernels::prepare_linear<T>(tokens, 4 * shape.attention_width(), shape.width, backward);
-  kernels::prepare_linear<T>(tokens, shape.width, shape.attention_width(), backward);
-  kernels::prepare_linear<T>(tokens, 2 * shape.intermediate, shape.width, backward);
-  kernels::prepare_linear<T>(tokens, shape.width, shape.intermediate, backward);
+void prepare_layer_products(const LayerShape& shape, std::int64_t tokens, bool backward, DeviceType device) {
+  kernels::prepare_linear<T>(tokens, 4 * shape.attention_width(), shape.width, backward, device);
+  kernels::prepare_linear<T>(tokens, shape.width, shape.attention_width(), backward, device);
+  kernels::prepare_linear<T>(tokens, 2 * shape.intermediate, shape.width, backward, device);
+  kernels::prepare_linear<T>(tokens, shape.width, shape.intermediate, backward, device);
 }
 
 template <class T>
@@ -194,11 +193,12 @@ std::int64_t LayerScratch<T>::elements(const LayerShape& shape, const RowShare& 
 
 template <class T>
 LayerScratch<T>::LayerScratch(const LayerShape& shape, const TensorParallel& parallel, std::int64_t tokens,
-                              std::int64_t longest, bool backward)
-    : group(parallel, tokens, shape.width), attention(longest, shape.head_dim) {
+                              std::int64_t longest, bool backward, Device& device)
+    : group(parallel, tokens, shape.width, device),
+      attention(longest, shape.head_dim, {shape.heads, tokens, backward}, device) {
   const RowShare rows = group.share(tokens);
   const std::int64_t width = shape.attention_width();
-  storage = Buffer<T>(elements(shape, rows, backward), MemoryPart::workspace);
+  storage = Buffer<T>(elements(shape, rows, backward), MemoryPart::workspace, device.memory());
   Carver<T> values(storage.data());
   gated = values.matrix(tokens, width);
   hidden = values.matrix(tokens, shape.intermediate);
@@ -254,7 +254,7 @@ void layer_backward(Stream stream, const LayerShape& shape, const LayerWeights<T
 
 #define HRM_INSTANTIATE(T)                                                                                    \
   template struct LayerWeights<T>;                                                                            \
-  template void prepare_layer_products<T>(const LayerShape&, std::int64_t, bool);                             \
+  template void prepare_layer_products<T>(const LayerShape&, std::int64_t, bool, DeviceType);                        \
   template struct LayerSaved<T>;                                                                              \
   template struct LayerScratch<T>;                                                                            \
   template void layer_forward<T>(Stream, const LayerShape&, const LayerWeights<T>&, const Sequences&,         \

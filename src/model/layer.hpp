@@ -38,12 +38,13 @@ struct LayerWeights {
   kernels::LinearWeights<T> gate_up;  // (2F, D)
   kernels::LinearWeights<T> down;     // (D, F)
 
-  LayerWeights(const LayerShape& shape, bool backward);
+  LayerWeights(const LayerShape& shape, bool backward, Device& device);
 };
 
 /// Makes every matrix product of a layer for `tokens` rows, so that none is made in a step.
 template <class T>
-void prepare_layer_products(const LayerShape& shape, std::int64_t tokens, bool backward);
+void prepare_layer_products(const LayerShape& shape, std::int64_t tokens, bool backward,
+                            DeviceType device = DeviceType::cpu);
 
 /// Float32 gradient sums of one layer's matrices; the backward pass adds to them.
 struct LayerGradients {
@@ -70,6 +71,7 @@ struct LayerSaved {
   Matrix<T> q() const { return gqkv.columns(width(), width()); }
   Matrix<T> k() const { return gqkv.columns(2 * width(), width()); }
   Matrix<T> v() const { return gqkv.columns(3 * width(), width()); }
+  Matrix<T> q_and_k() const { return gqkv.columns(width(), 2 * width()); }
   std::int64_t width() const { return attention.cols; }
   std::int64_t tokens() const { return gqkv.rows; }
 
@@ -84,7 +86,7 @@ struct LayerSaved {
 template <class T>
 struct LayerScratch {
   LayerScratch(const LayerShape& shape, const TensorParallel& parallel, std::int64_t tokens, std::int64_t longest,
-               bool backward);
+               bool backward, Device& device = host_device());
   /// Elements of T of `storage`.
   static std::int64_t elements(const LayerShape& shape, const RowShare& rows, bool backward);
   TensorGroup<T> group;
@@ -102,7 +104,7 @@ struct LayerScratch {
 struct Sequences {
   kernels::SequenceLayout layout;
   std::span<const std::int32_t> position_ids;
-  const kernels::RopeTable* rope = nullptr;  ///< null: no position embedding
+  kernels::RopeAngles rope;  ///< null pointers: no position embedding
 };
 
 /// Softmax attention of one layer call: reads q, k, v of the record and writes its `attention`. Training attends over

@@ -1,92 +1,20 @@
-#include "model/network.hpp"
+#include "model/network_of.hpp"
 
 #include <algorithm>
-#include <map>
+#include <utility>
 
 #include "base/error.hpp"
 #include "base/timer.hpp"
 #include "kernels/elementwise.hpp"
 #include "model/embedding.hpp"
 #include "model/inject.hpp"
-#include "model/program.hpp"
-#include "model/stack.hpp"
 
 namespace hrm::model {
 namespace {
 
-template <class T>
-class NetworkOf final : public Network {
- public:
-  NetworkOf(const config::ModelConfig& config, std::int64_t slots, Purpose purpose, bool recompute,
-            const TensorParallel& parallel);
-
-  const ParameterTable& table() const override { return weights_.table(); }
-  bool has_gradient(int row, Horizon horizon) const override;
-  void load(std::span<const float> flat, std::span<const float> zl_init) override {
-    weights_.load(stream_, flat, zl_init);
-  }
-  void load_bucket(int bucket, std::span<const std::byte> values) override {
-    weights_.load_bucket(stream_, bucket, values);
-  }
-  void load_constant(std::span<const float> zl_init) override { weights_.load_constant(stream_, zl_init); }
-  std::vector<int> bucket_order() const override;
-  void set_feed(WeightFeed* feed) override { feed_ = feed; }
-  PackSums forward_backward(const PackView& pack, Horizon horizon, double divisor, GradientSink& sink) override;
-  PackSums evaluate(const PackView& pack) override;
-  std::span<const float> row_losses() const override { return head_.row_losses(); }
-  const PackSeconds& seconds() const override { return seconds_; }
-  Inspection inspect(const PackView& pack) override;
-
- private:
-  using Record = StackSaved<T>;
-
-  Record make_record(std::int64_t layers);
-  const Program& program(Horizon horizon) const;
-  Sequences sequences(const PackView& pack) const;
-  void need(int bucket) {
-    if (feed_ != nullptr) {
-      feed_->need(bucket);
-    }
-  }
-  TensorGroup<T>& group() { return scratch_.group; }
-  Matrix<T> slot_matrix(Buffer<T>& pool, int slot) {
-    return {pool.data() + slot * rows_.own * config_.hidden_size, rows_.own, config_.hidden_size};
-  }
-  Matrix<T> value(const Program& program, Value v) {
-    return slot_matrix(values_, program.value_slot[static_cast<std::size_t>(v)]);
-  }
-  void run_stack(const Program& program, int k, const Sequences& sequences, const Record& record, Matrix<T> output);
-  void embed_tokens(const Program& program, const PackView& pack);
-  void forward(const Program& program, const PackView& pack);
-  void backward(const Program& program, const PackView& pack, GradientSink& sink);
-  void backward_step(const Program& program, const BackwardStep& plan, const Sequences& sequences, Matrix<T> d,
-                     GradientSink& sink);
-  std::vector<float> whole(Matrix<const T> state);
-  std::vector<float> whole_logits(Matrix<const T> z);
-  LayerGradients layer_gradients(const LayerRows& rows, GradientSink& sink) const;
-  Matrix<float> gradient(int row, GradientSink& sink) const;
-
-  Stream stream_;
-  config::ModelConfig config_;
-  std::int64_t slots_;
-  bool recompute_;
-  ModelWeights<T> weights_;
-  WeightFeed* feed_ = nullptr;
-  std::map<std::int64_t, Program> programs_;  // by horizon steps
-  LayerScratch<T> scratch_;
-  RowShare rows_;  // of a pack's slots
-  std::unique_ptr<kernels::RopeTable> rope_;
-  Buffer<T> values_;           // (value slots, own, D)
-  Buffer<T> value_gradients_;  // (gradient slots, own, D)
-  Buffer<T> residual_;         // (own, D): the running stack's residual stream
-  std::vector<Buffer<T>> record_storage_;
-  std::vector<Buffer<float>> record_statistics_;
-  std::vector<Record> records_;  // of differentiated steps; with recomputation one, made again in the backward pass
-  Record scratch_record_;        // one layer, for steps without gradient
-  Head<T> head_;
-  kernels::EmbeddingOrder order_;
-  PackSeconds seconds_;
-};
+kernels::MaskType mask_of(const config::ModelConfig& config) {
+  return config.attention == "causal" ? kernels::MaskType::causal : kernels::MaskType::prefixlm;
+}
 
 int most(const std::map<std::int64_t, Program>& programs, int Program::*member) {
   int result = 0;
@@ -104,36 +32,53 @@ std::map<std::int64_t, Program> make_programs(const config::ModelConfig& config,
   return programs;
 }
 
+}  // namespace
+
 template <class T>
 NetworkOf<T>::NetworkOf(const config::ModelConfig& config, std::int64_t slots, Purpose purpose, bool recompute,
-                        const TensorParallel& parallel)
-    : config_(config),
+                        const TensorParallel& parallel, Device& device)
+    : device_(device),
+      stream_(device.compute()),
+      config_(config),
       slots_(slots),
       recompute_(recompute),
-      weights_(config, parallel.place(), purpose == Purpose::training),
+      weights_(config, parallel.place(), purpose == Purpose::training, device),
       programs_(make_programs(config, recompute)),
-      scratch_(weights_.shape(), parallel, slots, std::min(slots, config.max_seq_len), purpose == Purpose::training),
+      scratch_(weights_.shape(), parallel, slots, std::min(slots, config.max_seq_len), purpose == Purpose::training,
+               device),
       rows_(group().share(slots)),
-      residual_(rows_.own * config.hidden_size, MemoryPart::activations),
-      head_(weights_, parallel.place(), slots, purpose == Purpose::training) {
+      work_(slots, mask_of(config), purpose == Purpose::training, device),
+      residual_(rows_.own * config.hidden_size, MemoryPart::activations, device.memory()),
+      head_(weights_, parallel.place(), slots, purpose == Purpose::training, device),
+      sums_(1, MemoryPart::workspace, device.staging()) {
   const std::int64_t state = rows_.own * config.hidden_size;
-  values_ = Buffer<T>(most(programs_, &Program::value_slots) * state, MemoryPart::activations);
+  values_ = Buffer<T>(most(programs_, &Program::value_slots) * state, MemoryPart::activations, device.memory());
   scratch_record_ = make_record(1);
   if (purpose == Purpose::training) {
-    value_gradients_ = Buffer<T>(most(programs_, &Program::gradient_slots) * state, MemoryPart::activations);
+    value_gradients_ =
+        Buffer<T>(most(programs_, &Program::gradient_slots) * state, MemoryPart::activations, device.memory());
+    partials_ = Buffer<float>(
+        device.is_host() ? 0 : kernels::embedding_partial_rows(slots) * config.hidden_size, MemoryPart::workspace,
+        device.memory());
     const int records = recompute ? 1 : most(programs_, &Program::records);
     for (int i = 0; i < records; ++i) {
       records_.push_back(make_record(config.stack_layers()));
     }
   }
+  make_rope();
+  row_losses_.reserve(static_cast<std::size_t>(slots));
+  prepare_layer_products<T>(weights_.shape(), slots_, purpose == Purpose::training, device.type());
+}
+
+template <class T>
+void NetworkOf<T>::make_rope() {
   if (weights_.shape().rope) {
-    rope_ =
-        std::make_unique<kernels::RopeTable>(std::min(slots, config.max_seq_len), config.head_dim(), config.rope_theta);
+    const kernels::RopeTable table(std::min(slots_, config_.max_seq_len), config_.head_dim(), config_.rope_theta);
+    rope_ = Buffer<float>(2 * table.cos.size(), MemoryPart::workspace, device_.memory());
+    device_.copy(stream_, rope_.data(), table.cos.data(), table.cos.bytes());
+    device_.copy(stream_, rope_.data() + table.cos.size(), table.sin.data(), table.sin.bytes());
+    device_.wait(stream_);
   }
-  order_.positions.reserve(static_cast<std::size_t>(slots));
-  order_.starts.reserve(static_cast<std::size_t>(slots) + 1);
-  order_.ids.reserve(static_cast<std::size_t>(slots));
-  prepare_layer_products<T>(weights_.shape(), slots_, purpose == Purpose::training);
 }
 
 template <class T>
@@ -141,8 +86,8 @@ StackSaved<T> NetworkOf<T>::make_record(std::int64_t layers) {
   const LayerShape& shape = weights_.shape();
   const std::int64_t elements = LayerSaved<T>::elements(shape, rows_);
   const std::int64_t floats = LayerSaved<T>::floats(shape, rows_);
-  record_storage_.emplace_back(layers * elements, MemoryPart::activations);
-  record_statistics_.emplace_back(layers * floats + rows_.own, MemoryPart::activations);
+  record_storage_.emplace_back(layers * elements, MemoryPart::activations, device_.memory());
+  record_statistics_.emplace_back(layers * floats + rows_.own, MemoryPart::activations, device_.memory());
   Record record;
   float* statistics = record_statistics_.back().data();
   for (std::int64_t i = 0; i < layers; ++i) {
@@ -196,9 +141,14 @@ std::vector<int> NetworkOf<T>::bucket_order() const {
 }
 
 template <class T>
-Sequences NetworkOf<T>::sequences(const PackView& pack) const {
-  const auto mask = config_.attention == "causal" ? kernels::MaskType::causal : kernels::MaskType::prefixlm;
-  return {{pack.cu_seqlens, pack.prefix_lens, mask}, pack.position_ids, rope_.get()};
+Sequences NetworkOf<T>::sequences(const PackWork& pack) const {
+  Sequences sequences{pack.layout, pack.position_ids, {}};
+  if (rope_.size() > 0) {
+    const std::int64_t half = config_.head_dim() / 2;
+    const std::int64_t angles = rope_.size() / 2;
+    sequences.rope = {rope_.data(), rope_.data() + angles, angles / half, half};
+  }
+  return sequences;
 }
 
 template <class T>
@@ -217,14 +167,14 @@ void NetworkOf<T>::run_stack(const Program& program, int k, const Sequences& seq
 }
 
 template <class T>
-void NetworkOf<T>::embed_tokens(const Program& program, const PackView& pack) {
+void NetworkOf<T>::embed_tokens(const Program& program, const PackWork& pack) {
   ensure(std::ssize(pack.inputs) == slots_, "pack has another number of slots than the network");
   need(weights_.embedding_bucket());
   embed<T>(stream_, weights_, pack.inputs, group(), value(program, value_x));
 }
 
 template <class T>
-void NetworkOf<T>::forward(const Program& program, const PackView& pack) {
+void NetworkOf<T>::forward(const Program& program, const PackWork& pack) {
   embed_tokens(program, pack);
   const Sequences layout = sequences(pack);
   for (int k = 0; k < static_cast<int>(program.steps.size()); ++k) {
@@ -239,8 +189,14 @@ void NetworkOf<T>::forward(const Program& program, const PackView& pack) {
 template <class T>
 PackSums NetworkOf<T>::evaluate(const PackView& pack) {
   const Program& p = programs_.begin()->second;
-  forward(p, pack);
-  return head_.evaluate(stream_, weights_, value(p, p.output()), pack.supervision, group());
+  const PackWork& work = work_.prepare(pack);
+  forward(p, work);
+  head_.evaluate(stream_, weights_, value(p, p.output()), work, group(), sums_[0]);
+  const std::span<const float> losses = head_.row_losses();
+  row_losses_.resize(losses.size());
+  device_.copy(stream_, row_losses_.data(), losses.data(), losses.size_bytes());
+  device_.wait(stream_);
+  return sums_[0];
 }
 
 template <class T>
@@ -255,24 +211,56 @@ LayerGradients NetworkOf<T>::layer_gradients(const LayerRows& rows, GradientSink
 }
 
 template <class T>
-PackSums NetworkOf<T>::forward_backward(const PackView& pack, Horizon horizon, double divisor, GradientSink& sink) {
+void NetworkOf<T>::forward_backward(const PackView& pack, Horizon horizon, double divisor, GradientSink& sink,
+                                    PackSums& sums) {
   const Timer timer;
   const double waited = group().waited();
   const Program& p = program(horizon);
-  forward(p, pack);
-  seconds_.forward = timer.seconds() - (group().waited() - waited);
-  const PackSums sums =
-      head_.forward_backward(stream_, weights_, value(p, p.output()), pack.supervision, divisor, group(),
-                             slot_matrix(value_gradients_, 0), gradient(weights_.head_row(), sink));
+  const PackWork& work = work_.prepare(pack);
+  mark(0);
+  forward(p, work);
+  mark(1);
+  const double forward_seconds = timer.seconds() - (group().waited() - waited);
+  head_.forward_backward(stream_, weights_, value(p, p.output()), work, divisor, group(),
+                         slot_matrix(value_gradients_, 0), gradient(weights_.head_row(), sink), sums);
   sink.done(weights_.head_row());
-  backward(p, pack, sink);
-  seconds_.communication = group().waited() - waited;
-  return sums;
+  backward(p, work, sink);
+  mark(2);
+  ++marked_;
+  const double exchanging = group().waited() - waited;
+  seconds_.forward += forward_seconds;
+  seconds_.backward += timer.seconds() - forward_seconds - exchanging;
+  seconds_.communication += exchanging;
+}
+
+/// Point 0, 1 or 2 of the current pack, on devices.
+template <class T>
+void NetworkOf<T>::mark(std::size_t point) {
+  if (device_.is_host()) {
+    return;
+  }
+  if (marked_ == marks_.size()) {
+    marks_.push_back({device_.make_event(), device_.make_event(), device_.make_event()});
+  }
+  device_.record(marks_[marked_][point], stream_);
+}
+
+template <class T>
+PackSeconds NetworkOf<T>::take_seconds() {
+  if (!device_.is_host()) {
+    seconds_ = {0, 0, seconds_.communication};
+    for (std::size_t i = 0; i < marked_; ++i) {
+      seconds_.forward += device_.seconds(marks_[i][0], marks_[i][1]);
+      seconds_.backward += device_.seconds(marks_[i][1], marks_[i][2]);
+    }
+  }
+  marked_ = 0;
+  return std::exchange(seconds_, {});
 }
 
 /// Walks the steps backwards. The gradient of z lies in slot 0 already.
 template <class T>
-void NetworkOf<T>::backward(const Program& program, const PackView& pack, GradientSink& sink) {
+void NetworkOf<T>::backward(const Program& program, const PackWork& pack, GradientSink& sink) {
   const Sequences layout = sequences(pack);
   for (const BackwardStep& plan : program.backward) {
     const Matrix<T> d = slot_matrix(value_gradients_, plan.slot);
@@ -286,8 +274,8 @@ void NetworkOf<T>::backward(const Program& program, const PackView& pack, Gradie
     }
   }
   if (program.embedding_gradient_slot >= 0) {
-    embed_backward<T>(stream_, weights_, pack.inputs, pack.cu_seqlens.back(),
-                      slot_matrix(value_gradients_, program.embedding_gradient_slot), group(), order_,
+    embed_backward<T>(stream_, weights_, pack.order, slots_,
+                      slot_matrix(value_gradients_, program.embedding_gradient_slot), group(), partials_.span(),
                       gradient(weights_.embedding_row(), sink));
     sink.done(weights_.embedding_row());
   }
@@ -320,59 +308,23 @@ void NetworkOf<T>::backward_step(const Program& program, const BackwardStep& pla
   stack_backward<T>(stream_, weights_, stack, sequences, record, scratch_, output, d, hooks);
 }
 
-/// All rows of a state, of which this rank has its own.
-template <class T>
-std::vector<float> NetworkOf<T>::whole(Matrix<const T> state) {
-  const Matrix<const T> all = group().gather(state, slots_);
-  std::vector<float> out;
-  out.reserve(static_cast<std::size_t>(all.rows * all.cols));
-  for (std::int64_t r = 0; r < all.rows; ++r) {
-    std::transform(all.row(r), all.row(r) + all.cols, std::back_inserter(out), [](T v) { return to_float(v); });
-  }
-  return out;
-}
-
-template <class T>
-std::vector<float> NetworkOf<T>::whole_logits(Matrix<const T> z) {
-  const std::int64_t columns = weights_.head().out();
-  std::vector<float> own(static_cast<std::size_t>(slots_ * columns));
-  const Matrix<float> logits(own.data(), slots_, columns);
-  kernels::linear_forward_f32<T>(stream_, group().gather(z, slots_), weights_.head(), logits);
-  if (group().alone()) {
-    return own;
-  }
-  std::vector<float> space(own.size() * static_cast<std::size_t>(group().place().size));
-  std::vector<float> all(space.size());
-  group().gather_columns(stream_, logits, space, {all.data(), slots_, config_.vocab_size});
-  return all;
-}
-
-template <class T>
-Inspection NetworkOf<T>::inspect(const PackView& pack) {
-  const Program& p = programs_.begin()->second;
-  Inspection result;
-  result.sums = evaluate(pack);
-  const Sequences layout = sequences(pack);
-  // Again, step by step: a value's slot may have been given to a later one.
-  embed_tokens(p, pack);
-  for (int k = 0; k < static_cast<int>(p.steps.size()); ++k) {
-    run_stack(p, k, layout, scratch_record_, value(p, value_of_step(k)));
-    result.trace.emplace_back(p.steps[static_cast<std::size_t>(k)].name, whole(value(p, value_of_step(k))));
-  }
-  result.z = result.trace.back().second;
-  need(weights_.head_bucket());
-  result.logits = whole_logits(value(p, p.output()));
-  return result;
-}
-
-}  // namespace
+template class NetworkOf<float>;
+template class NetworkOf<bf16>;
 
 std::unique_ptr<Network> Network::make(const config::ModelConfig& config, Precision precision, std::int64_t slots,
-                                       Purpose purpose, bool recompute, const TensorParallel& parallel) {
+                                       Purpose purpose, bool recompute, const TensorParallel& parallel,
+                                       Device& device) {
   if (precision == Precision::bf16) {
-    return std::make_unique<NetworkOf<bf16>>(config, slots, purpose, recompute, parallel);
+    return std::make_unique<NetworkOf<bf16>>(config, slots, purpose, recompute, parallel, device);
   }
-  return std::make_unique<NetworkOf<float>>(config, slots, purpose, recompute, parallel);
+  return std::make_unique<NetworkOf<float>>(config, slots, purpose, recompute, parallel, device);
+}
+
+PackSums Network::forward_backward(const PackView& pack, Horizon horizon, double divisor, GradientSink& sink) {
+  Buffer<PackSums> sums(1, MemoryPart::workspace, device().staging());
+  forward_backward(pack, horizon, divisor, sink, sums[0]);
+  device().wait(device().compute());
+  return sums[0];
 }
 
 }  // namespace hrm::model

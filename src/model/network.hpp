@@ -12,25 +12,18 @@
 #include "base/parameter.hpp"
 #include "config/run_config.hpp"
 #include "model/head.hpp"
+#include "model/pack_view.hpp"
 #include "model/tensor_parallel.hpp"
 #include "model/unroll.hpp"
 
 namespace hrm::model {
 
-/// One packed batch row (golden A.6, B.1). All spans are owned by the caller.
-struct PackView {
-  std::span<const std::int32_t> inputs;        ///< (slots), 0 in padding
-  std::span<const std::int32_t> position_ids;  ///< (slots), 0 in padding
-  std::span<const std::int32_t> cu_seqlens;    ///< (S + 1)
-  std::span<const std::int32_t> prefix_lens;   ///< (S)
-  Supervision supervision;
-};
-
 /// Where a pack's gradient goes.
 class GradientSink {
  public:
   virtual ~GradientSink() = default;
-  /// Flat array in the layout of the parameter table; the backward pass adds to it, so it comes in zeroed.
+  /// Flat array in the layout of the parameter table, in memory of the network's device; the backward pass adds to it,
+  /// so it comes in zeroed.
   virtual std::span<float> flat() = 0;
   /// Row `row` of the table is final for this pack: the reduction may start.
   virtual void done(int row) = 0;
@@ -46,9 +39,10 @@ struct Inspection {
   std::vector<float> logits;                                      ///< (slots, V)
 };
 
-/// Where the time of one pack went.
+/// Where the time of packs went.
 struct PackSeconds {
   double forward = 0;        ///< until the backward pass began, without exchanges
+  double backward = 0;       ///< from there on, without exchanges
   double communication = 0;  ///< in exchanges of the tensor group, forward and backward
 };
 
@@ -62,7 +56,8 @@ class Network {
   /// With `parallel` the network is one rank's part: every call with a pack is collective over the group, all ranks
   /// give the same pack and get the same sums.
   static std::unique_ptr<Network> make(const config::ModelConfig& config, Precision precision, std::int64_t slots,
-                                       Purpose purpose, bool recompute = false, const TensorParallel& parallel = {});
+                                       Purpose purpose, bool recompute = false, const TensorParallel& parallel = {},
+                                       Device& device = host_device());
   virtual ~Network() = default;
 
   /// Slices of this rank.
@@ -70,9 +65,10 @@ class Network {
   /// Whether a row gets a gradient at this horizon (golden A.10: none differs from zero).
   virtual bool has_gradient(int row, Horizon horizon) const = 0;
 
-  /// Casts and reorders all masters (layout: table()) and the constant (empty for a transformer).
+  /// Casts and reorders all masters (layout: table()) and the constant (empty for a transformer), both in host memory.
   virtual void load(std::span<const float> flat, std::span<const float> zl_init) = 0;
-  /// Reorders one bucket, given in the compute type: bucket.range.count() elements of float or bf16.
+  /// Reorders one bucket, given in the compute type in memory of the device: bucket.range.count() elements of float or
+  /// bf16.
   virtual void load_bucket(int bucket, std::span<const std::byte> values) = 0;
   virtual void load_constant(std::span<const float> zl_init) = 0;
   /// Buckets in the order in which a forward pass first uses them.
@@ -81,13 +77,18 @@ class Network {
   /// Stays alive.
   virtual void set_feed(WeightFeed* feed) = 0;
 
-  /// One pack forward and backward; the loss is loss_sum / divisor (golden B.2).
-  virtual PackSums forward_backward(const PackView& pack, Horizon horizon, double divisor, GradientSink& sink) = 0;
+  /// One pack forward and backward; the loss is loss_sum / divisor (golden B.2). On a device the work is only put on
+  /// its stream compute(): `sums`, in its staging() memory, are there when that is done.
+  virtual void forward_backward(const PackView& pack, Horizon horizon, double divisor, GradientSink& sink,
+                                PackSums& sums) = 0;
+  /// The same, and waits.
+  PackSums forward_backward(const PackView& pack, Horizon horizon, double divisor, GradientSink& sink);
   virtual PackSums evaluate(const PackView& pack) = 0;
-  /// Losses of the supervised rows of the last pack, in order.
+  virtual Device& device() const = 0;
+  /// Losses of the supervised rows of the last evaluated pack, in order.
   virtual std::span<const float> row_losses() const = 0;
-  /// Of the last forward_backward.
-  virtual const PackSeconds& seconds() const = 0;
+  /// Of all packs since the last call; their work is done. On a device by its own clock.
+  virtual PackSeconds take_seconds() = 0;
 
   /// Slow, allocates: everything that golden files list.
   virtual Inspection inspect(const PackView& pack) = 0;

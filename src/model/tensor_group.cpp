@@ -35,15 +35,18 @@ RowShare share_of(const TensorPlace& place, std::int64_t all) {
 }  // namespace
 
 template <class T>
-TensorGroup<T>::TensorGroup(const TensorParallel& parallel, std::int64_t most_rows, std::int64_t width)
+TensorGroup<T>::TensorGroup(const TensorParallel& parallel, std::int64_t most_rows, std::int64_t width, Device& device)
     : group_(parallel.group), place_(parallel.place()), sequence_(parallel.sequence), width_(width) {
   if (alone()) {
     return;
   }
   const auto size = static_cast<std::size_t>(place_.size);
-  gathered_ = Buffer<T>(sequence_ ? most_rows * width : 0);
-  partial_ = Buffer<T>(most_rows * width);
-  received_ = Buffer<T>(place_.size * most_own_rows(most_rows, place_.size) * width);
+  const auto rows = [&](std::int64_t count) {
+    return Buffer<T>(count * width, MemoryPart::workspace, device.memory());
+  };
+  gathered_ = rows(sequence_ ? most_rows : 0);
+  partial_ = rows(most_rows);
+  received_ = rows(place_.size * most_own_rows(most_rows, place_.size));
   parts_.reserve(size);
   sends_.reserve(size);
   receives_.reserve(size);
@@ -87,14 +90,14 @@ void TensorGroup<T>::exchange_rows(Matrix<T> states) {
 }
 
 template <class T>
-Matrix<const T> TensorGroup<T>::gather(Matrix<const T> mine, std::int64_t all) {
+Matrix<const T> TensorGroup<T>::gather(Stream stream, Matrix<const T> mine, std::int64_t all) {
   if (alone() || !sequence_) {
     return mine;
   }
   const Matrix<T> whole(gathered_.data(), all, width_);
   const RowShare own = share(all);
   ensure(mine.rows == own.own && mine.cols == width_, "shape of a rank's rows does not match");
-  kernels::copy<T>({}, mine, whole.slice(own.first, own.own));
+  kernels::copy<T>(stream, mine, whole.slice(own.first, own.own));
   exchange_rows(whole);
   return whole;
 }

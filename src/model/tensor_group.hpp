@@ -24,7 +24,8 @@ template <class T>
 class TensorGroup {
  public:
   /// For states of at most `most_rows` rows; all memory is allocated here.
-  TensorGroup(const TensorParallel& parallel, std::int64_t most_rows, std::int64_t width);
+  TensorGroup(const TensorParallel& parallel, std::int64_t most_rows, std::int64_t width,
+              Device& device = host_device());
 
   /// Elements of T that it allocates.
   static std::int64_t elements(const TensorPlace& place, bool sequence, std::int64_t most_rows, std::int64_t width);
@@ -40,7 +41,7 @@ class TensorGroup {
 
   /// (all, D) from the rows `mine` (own, D) of every rank. `mine` itself where that is all of them, else memory that
   /// lasts until the next gather.
-  Matrix<const T> gather(Matrix<const T> mine, std::int64_t all);
+  Matrix<const T> gather(Stream stream, Matrix<const T> mine, std::int64_t all);
 
   /// Where a partial sum (all, D) is made that goes to `reduce`; not in a group of one. Lasts until used again.
   Matrix<T> partial(std::int64_t all) { return {partial_.data(), all, width_}; }

@@ -21,11 +21,12 @@ std::span<const V> part(std::span<const V> values, const Parameter& row, std::in
 }  // namespace
 
 template <class T>
-ModelWeights<T>::ModelWeights(const config::ModelConfig& config, TensorPlace place, bool backward)
-    : table_(parameter_table(config, place)),
+ModelWeights<T>::ModelWeights(const config::ModelConfig& config, TensorPlace place, bool backward, Device& device)
+    : device_(device),
+      table_(parameter_table(config, place)),
       shape_(LayerShape::of(config, place)),
-      head_(config.vocab_size / place.size, config.hidden_size, backward),
-      embedding_(head_.out() * head_.in(), MemoryPart::weights),
+      head_(config.vocab_size / place.size, config.hidden_size, backward, device),
+      embedding_(head_.out() * head_.in(), MemoryPart::weights, device.memory()),
       embed_scale_(static_cast<float>(config.embed_scale)),
       first_token_(static_cast<std::int32_t>(place.rank * head_.out())) {
   int row = first_layer_row;
@@ -33,12 +34,12 @@ ModelWeights<T>::ModelWeights(const config::ModelConfig& config, TensorPlace pla
     stacks_.emplace_back();
     rows_.emplace_back();
     for (std::int64_t layer = 0; layer < config.stack_layers(); ++layer, row += rows_of_layer) {
-      stacks_.back().emplace_back(shape_, backward);
+      stacks_.back().emplace_back(shape_, backward, device);
       rows_.back().push_back({row, row + 1, row + 2, row + 3, table_.bucket_of(row)});
     }
   }
   if (config.architecture != "transformer") {
-    zl_init_ = Buffer<T>(config.hidden_size, MemoryPart::weights);
+    zl_init_ = Buffer<T>(config.hidden_size, MemoryPart::weights, device.memory());
   }
 }
 
@@ -78,7 +79,15 @@ template <class T>
 void ModelWeights<T>::load(Stream stream, std::span<const float> flat, std::span<const float> zl_init) {
   ensure(std::ssize(flat) >= table_.flat_size, "flat array of weights is too short");
   for (int row = 0; row < table_.buckets.back().last_row; ++row) {
-    load_row(stream, row, part(flat, table_.rows[static_cast<std::size_t>(row)], 0));
+    const std::span<const float> values = part(flat, table_.rows[static_cast<std::size_t>(row)], 0);
+    if (device_.is_host()) {
+      load_row(stream, row, values);
+      continue;
+    }
+    Buffer<float> sent(std::ssize(values), MemoryPart::workspace, device_.memory());
+    device_.copy(stream, sent.data(), values.data(), values.size_bytes());
+    load_row(stream, row, std::span<const float>(sent.span()));
+    device_.wait(stream);
   }
   load_constant(stream, zl_init);
 }
@@ -97,7 +106,10 @@ void ModelWeights<T>::load_bucket(Stream stream, int bucket, std::span<const std
 template <class T>
 void ModelWeights<T>::load_constant(Stream stream, std::span<const float> zl_init) {
   ensure(std::ssize(zl_init) == zl_init_.size(), "zL_init has the wrong size");
-  kernels::cast<T>(stream, zl_init, zl_init_.span());
+  std::vector<T> rounded(zl_init.size());
+  kernels::cast<T>(Stream{}, zl_init, rounded);
+  device_.copy(stream, zl_init_.data(), rounded.data(), zl_init_.bytes());
+  device_.wait(stream);
 }
 
 template class ModelWeights<float>;

@@ -26,13 +26,15 @@ template <class T>
 class ModelWeights {
  public:
   /// The slices of `place`. `backward`: also keep the orientation that input gradients need.
-  ModelWeights(const config::ModelConfig& config, TensorPlace place, bool backward);
+  ModelWeights(const config::ModelConfig& config, TensorPlace place, bool backward, Device& device = host_device());
 
-  /// Casts and reorders every tensor of `flat` (layout: table()) and the constant.
+  /// Casts and reorders every tensor of `flat` (layout: table()) and the constant; both are host memory, and not needed
+  /// after the call.
   void load(Stream stream, std::span<const float> flat, std::span<const float> zl_init);
-  /// The tensors of one bucket in compute type: bucket.range.count() elements of T, aligned for T.
+  /// The tensors of one bucket in compute type: bucket.range.count() elements of T in memory of the device, aligned
+  /// for T.
   void load_bucket(Stream stream, int bucket, std::span<const std::byte> values);
-  /// `zl_init` is empty for a transformer.
+  /// `zl_init` is host memory; empty for a transformer.
   void load_constant(Stream stream, std::span<const float> zl_init);
 
   const ParameterTable& table() const { return table_; }
@@ -56,6 +58,7 @@ class ModelWeights {
   void load_row(Stream stream, int row, std::span<const V> values);
   kernels::LinearWeights<T>& layer_matrix(int row);
 
+  Device& device_;
   ParameterTable table_;
   LayerShape shape_;
   std::vector<std::vector<LayerWeights<T>>> stacks_;

@@ -3,19 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
-#include "kernels/adam_atan2.hpp"
-
 namespace hrm::optim {
 namespace {
-
-template <class T>
-std::span<T> part(std::span<T> all, std::int64_t first, std::int64_t count) {
-  return all.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
-}
-
-std::span<float> part(Buffer<float>& all, const RowPiece& piece) {
-  return all.size() == 0 ? std::span<float>() : all.span(piece.first_in_share, piece.count);
-}
 
 std::int64_t total(std::span<const FlatRange> ranges) {
   return std::accumulate(ranges.begin(), ranges.end(), std::int64_t{0},
@@ -41,13 +30,17 @@ std::vector<RowPiece> pieces(const ParameterTable& table, std::span<const FlatRa
   return found;
 }
 
-Optimizer::Optimizer(const ParameterTable& table, std::span<const FlatRange> ranges, const config::TrainConfig& config)
+Optimizer::Optimizer(const ParameterTable& table, std::span<const FlatRange> ranges, const config::TrainConfig& config,
+                     Device& device)
     : config_(config),
+      device_(device),
       pieces_(pieces(table, ranges)),
       counts_(table.rows.size(), 0),
-      m_(config.beta1 > 0 ? total(ranges) : 0, MemoryPart::optimizer),
-      v_(total(ranges), MemoryPart::optimizer),
-      e_(config.ema > 0 ? total(ranges) : 0, MemoryPart::optimizer) {
+      m_(config.beta1 > 0 ? total(ranges) : 0, MemoryPart::optimizer, device.memory()),
+      v_(total(ranges), MemoryPart::optimizer, device.memory()),
+      e_(config.ema > 0 ? total(ranges) : 0, MemoryPart::optimizer, device.memory()),
+      segments_(std::ssize(pieces_), MemoryPart::optimizer, device.staging()),
+      device_segments_(std::ssize(pieces_), MemoryPart::optimizer, device.memory()) {
   for (const Parameter& row : table.rows) {
     trainable_.push_back(row.trainable);
     offsets_.push_back(row.offset);
@@ -56,7 +49,7 @@ Optimizer::Optimizer(const ParameterTable& table, std::span<const FlatRange> ran
 
 void Optimizer::start_average(std::span<const float> weights) {
   if (e_.size() > 0) {
-    std::copy(weights.begin(), weights.end(), e_.data());
+    device_.copy(device_.compute(), e_.data(), weights.data(), weights.size_bytes());
   }
 }
 
@@ -65,15 +58,20 @@ void Optimizer::update(std::span<float> weights, std::span<const float> gradient
   for (std::size_t row = 0; row < counts_.size(); ++row) {
     counts_[row] += trainable_[row] && has_gradient(static_cast<int>(row)) ? 1 : 0;
   }
+  std::int64_t used = 0;
   for (const RowPiece& piece : pieces_) {
     if (has_gradient(piece.row)) {
-      const auto step = kernels::adam_atan2_step(learning_rate, config_.weight_decay, config_.beta1, config_.beta2,
-                                                 config_.ema, counts_[static_cast<std::size_t>(piece.row)]);
-      const std::int64_t flat = offsets_[static_cast<std::size_t>(piece.row)] + piece.first_in_row;
-      kernels::adam_atan2_update(Stream{}, step, part(weights, piece.first_in_share, piece.count),
-                                 part(gradient, flat, piece.count), part(m_, piece), part(v_, piece), part(e_, piece));
+      const auto row = static_cast<std::size_t>(piece.row);
+      segments_[used++] = {kernels::adam_atan2_step(learning_rate, config_.weight_decay, config_.beta1, config_.beta2,
+                                                    config_.ema, counts_[row]),
+                           piece.first_in_share, offsets_[row] + piece.first_in_row, piece.count};
     }
   }
+  const Stream stream = device_.compute();
+  device_.copy(stream, device_segments_.data(), segments_.data(),
+               static_cast<std::size_t>(used) * sizeof(kernels::AdamAtan2Segment));
+  kernels::adam_atan2_segments<float>(stream, device_segments_.span(0, used), weights, gradient, m_.span(), v_.span(),
+                                      e_.span(), {}, nullptr);
 }
 
 }  // namespace hrm::optim

@@ -9,6 +9,7 @@
 #include "base/buffer.hpp"
 #include "base/parameter.hpp"
 #include "config/run_config.hpp"
+#include "kernels/adam_atan2.hpp"
 
 namespace hrm::optim {
 
@@ -27,13 +28,15 @@ std::vector<RowPiece> pieces(const ParameterTable& table, std::span<const FlatRa
 class Optimizer {
  public:
   /// For the flat elements of `ranges`. Moments are zero; the EMA is set by `start_average`.
-  Optimizer(const ParameterTable& table, std::span<const FlatRange> ranges, const config::TrainConfig& config);
+  /// All arrays below lie in memory of the device.
+  Optimizer(const ParameterTable& table, std::span<const FlatRange> ranges, const config::TrainConfig& config,
+            Device& device = host_device());
 
   /// e = W (golden B.3): called once for a new run. `weights` are the share's masters.
   void start_average(std::span<const float> weights);
 
   /// One update of every row for which has_gradient(row). `weights` are the share's, `gradient` is the flat array, of
-  /// which the share's elements are read.
+  /// which the share's elements are read. The last update is done, or waited for, when the next one is asked for.
   void update(std::span<float> weights, std::span<const float> gradient, double learning_rate,
               const std::function<bool(int row)>& has_gradient);
 
@@ -48,6 +51,7 @@ class Optimizer {
 
  private:
   config::TrainConfig config_;
+  Device& device_;
   std::vector<bool> trainable_;
   std::vector<std::int64_t> offsets_;  ///< of the rows in the flat array
   std::vector<RowPiece> pieces_;
@@ -55,6 +59,8 @@ class Optimizer {
   Buffer<float> m_;
   Buffer<float> v_;
   Buffer<float> e_;
+  Buffer<kernels::AdamAtan2Segment> segments_;         // one per piece at most, in the device's staging memory …
+  Buffer<kernels::AdamAtan2Segment> device_segments_;  // … and in its own
 };
 
 }  // namespace hrm::optim

@@ -103,12 +103,21 @@ class Estimate {
                : 0;
   }
 
+  /// Scratch of attention, and on devices of the embedding's gradient.
+  std::int64_t attention(std::int64_t longest) const {
+    if (place_.device == DeviceType::cpu) {
+      return kernels::AttentionWorkspace::floats(longest, shape_.head_dim) * place_.threads * float_bytes;
+    }
+    return (shape_.heads * slots() + kernels::embedding_partial_rows(slots()) * shape_.width) * float_bytes;
+  }
+
   std::int64_t workspace() const {
     const std::int64_t longest = std::min(slots(), config_.model.max_seq_len);
     return model::LayerScratch<T>::elements(shape_, rows_, true) * element +
            model::TensorGroup<T>::elements(place_.tensor, config_.parallel.sequence, slots(), shape_.width) * element +
-           kernels::AttentionWorkspace::floats(longest, shape_.head_dim) * place_.threads * float_bytes +
-           model::Head<T>::bytes(config_.model.vocab_size / place_.tensor.size, shape_.width, place_.tensor, slots()) +
+           attention(longest) +
+           model::Head<T>::bytes(config_.model.vocab_size / place_.tensor.size, shape_.width, place_.tensor, slots(),
+                                 place_.device) +
            (shape_.rope ? longest * shape_.head_dim * float_bytes : 0);
   }
 

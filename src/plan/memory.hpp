@@ -17,6 +17,7 @@ struct RankPlace {
   int data_ranks = 1;
   TensorPlace tensor;
   int threads = 1;
+  DeviceType device = DeviceType::cpu;
 };
 
 struct Memory {

@@ -68,23 +68,25 @@ Learner::Learner(comm::Grid& grid, const config::RunConfig& config, Precision pr
     : grid_(grid),
       config_(config),
       network_(model::Network::make(config.model, precision, config.train.pack_tokens, model::Purpose::training,
-                                    config.train.recompute, tensor_parallel(grid, config.parallel))),
+                                    config.train.recompute, tensor_parallel(grid, config.parallel), *grid.device)),
       owned_(owners(*grid.data, table(), config.parallel.zero > 0)),
       written_(table().buckets, grid.data->rank(), grid.data->size()),
-      weights_(owned_.size(), MemoryPart::weights),
-      optimizer_(table(), owned_.own_ranges(), config.train),
-      tree_(*grid.data, config.train.packs, written_, reduction(config)),
+      weights_(owned_.size(), MemoryPart::weights, grid.device->memory()),
+      optimizer_(table(), owned_.own_ranges(), config.train, *grid.device),
+      tree_(*grid.data, config.train.packs, written_, reduction(config), *grid.device),
       gather_gradient_(*grid.data,
                        config.parallel.zero > 0 ? comm::FlatShards({}, grid.data->rank(), grid.data->size()) : written_,
                        sizeof(float)),
-      gather_(*grid.data, table(), owned_, network_->bucket_order(), precision),
+      gather_(*grid.data, table(), owned_, network_->bucket_order(), precision, *grid.device),
+      pack_sums_(tree_.share().count(), MemoryPart::data, grid.device->staging()),
+      square_sums_(written_.size() / flat_block, MemoryPart::workspace, grid.device->memory()),
+      host_square_sums_(square_sums_.size(), MemoryPart::workspace, grid.device->staging()),
       exceptions_at_start_(std::uncaught_exceptions()) {
   if (const Parameter* row = table().find("zL_init")) {
     zl_init_.resize(static_cast<std::size_t>(row->count()));
   }
   scalars_.resize(lead + sums_per_pack * static_cast<std::size_t>(config.train.packs) +
                   static_cast<std::size_t>(flat_blocks(table()) * grid.place().size));
-  pack_sums_.reserve(static_cast<std::size_t>(tree_.share().count()));
   rows_left_.reserve(table().buckets.size());
   network_->set_feed(&gather_);
 }
@@ -100,57 +102,6 @@ Learner::~Learner() {
   }
 }
 
-void Learner::initialise() {
-  const auto seed = static_cast<std::uint64_t>(config_.train.seed);
-  initialise([&](const Parameter& row, std::int64_t first, std::span<float> values) {
-    model::initial_values(row, seed, first, values);
-  });
-}
-
-void Learner::initialise(const ValueSource& values) {
-  for (const optim::RowPiece& piece : optimizer_.row_pieces()) {
-    values(table().rows[static_cast<std::size_t>(piece.row)], piece.first_in_row,
-           weights_.span(piece.first_in_share, piece.count));
-  }
-  if (!zl_init_.empty()) {
-    values(*table().find("zL_init"), 0, zl_init_);
-  }
-  optimizer_.start_average(weights_.span());
-  loaded();
-}
-
-std::string Learner::restore(const io::CheckpointReader& checkpoint) {
-  gather_.finish();  // the masters must not change on their way
-  std::string missing;
-  const auto read = [&](const std::string& folder, Buffer<float>& state) {
-    if (state.size() == 0) {
-      return;
-    }
-    if (checkpoint.find(folder + "/" + table().rows.front().name) == nullptr) {
-      missing += (missing.empty() ? "" : ", ") + folder;
-      return;
-    }
-    for (const optim::RowPiece& piece : optimizer_.row_pieces()) {
-      const Parameter& row = table().rows[static_cast<std::size_t>(piece.row)];
-      checkpoint.read(folder + "/" + row.name, row.slice, piece.first_in_row,
-                      state.span(piece.first_in_share, piece.count));
-    }
-  };
-  read("/model", weights_);
-  if (!zl_init_.empty()) {
-    checkpoint.read("/model/zL_init", 0, zl_init_);
-  }
-  optimizer_.start_average(weights_.span());
-  read("/optimizer/exp_avg", optimizer_.first_moment());
-  read("/optimizer/exp_avg_sq", optimizer_.second_moment());
-  read("/ema", optimizer_.average());
-  for (std::size_t row = 0; row < table().rows.size(); ++row) {
-    const io::TensorInfo* info = checkpoint.find("/optimizer/exp_avg_sq/" + table().rows[row].name);
-    optimizer_.counts()[row] = info != nullptr ? info->step : 0;
-  }
-  return missing;
-}
-
 void Learner::loaded() {
   network_->load_constant(zl_init_);
   load_masters();
@@ -161,7 +112,13 @@ std::vector<std::uint64_t> Learner::reload() {
   network_->load_constant(zl_init_);
   gather_.finish();
   gather_.start(weights_.span(), [&](int bucket, std::span<const std::byte> values) {
-    digests[static_cast<std::size_t>(bucket)] = digest_file_words(values.data(), values.size(), 0);
+    std::vector<std::byte> copy(device().is_host() ? 0 : values.size());
+    if (!copy.empty()) {
+      device().copy(device().compute(), copy.data(), values.data(), copy.size());
+      device().wait(device().compute());
+    }
+    const std::byte* seen = copy.empty() ? values.data() : copy.data();
+    digests[static_cast<std::size_t>(bucket)] = digest_file_words(seen, values.size(), 0);
     network_->load_bucket(bucket, values);
   });
   gather_.finish();
@@ -171,32 +128,47 @@ std::vector<std::uint64_t> Learner::reload() {
 
 void Learner::begin_step() {
   tree_.start();
-  pack_sums_.clear();
+  packs_done_ = 0;
   gather_.poll();
 }
 
 void Learner::accumulate(const model::PackView& pack, model::Horizon horizon, double divisor) {
-  const Timer timer;
   Sink sink(*this);
-  pack_sums_.push_back(network_->forward_backward(pack, horizon, divisor, sink));
+  network_->forward_backward(pack, horizon, divisor, sink, pack_sums_[packs_done_++]);
   tree_.pack_done();
+}
+
+/// Where the packs' time went; what their forward passes waited for weights is communication.
+void Learner::take_seconds() {
+  const model::PackSeconds packs = network_->take_seconds();
   const double waited = gather_.take_waited();
-  const model::PackSeconds& pack_seconds = network_->seconds();
-  seconds_.communication += waited + pack_seconds.communication;
-  seconds_.forward += pack_seconds.forward - waited;
-  seconds_.backward += timer.seconds() - pack_seconds.forward - pack_seconds.communication;
+  seconds_.communication += waited + packs.communication;
+  seconds_.forward += packs.forward - waited;
+  seconds_.backward += packs.backward;
 }
 
 /// Square sums of the flat blocks that this rank sums; blocks are never cut, so every one is made whole on one rank.
+void Learner::start_square_sums() {
+  std::int64_t done = 0;
+  for (const FlatRange& range : written_.own_ranges()) {
+    const std::int64_t count = range.count() / flat_block;
+    kernels::block_square_sums(
+        device().compute(),
+        tree_.result().subspan(static_cast<std::size_t>(range.first), static_cast<std::size_t>(range.count())),
+        flat_block, square_sums_.span(done, count));
+    done += count;
+  }
+  device().copy(device().compute(), host_square_sums_.data(), square_sums_.data(), square_sums_.bytes());
+}
+
 void Learner::add_square_sums() {
   const auto blocks = std::span(scalars_).subspan(lead + sums_per_pack * static_cast<std::size_t>(config_.train.packs) +
                                                   static_cast<std::size_t>(grid_.place().rank * flat_blocks(table())));
-  const std::span<const float> gradient = tree_.result();
+  const double* sums = host_square_sums_.data();
   for (const FlatRange& range : written_.own_ranges()) {
-    const auto first = static_cast<std::size_t>(range.first);
-    kernels::block_square_sums(
-        Stream{}, gradient.subspan(first, static_cast<std::size_t>(range.count())), flat_block,
-        blocks.subspan(first / flat_block, static_cast<std::size_t>(range.count() / flat_block)));
+    const std::int64_t count = range.count() / flat_block;
+    std::copy_n(sums, count, blocks.begin() + range.first / flat_block);
+    sums += count;
   }
 }
 
@@ -211,7 +183,7 @@ void Learner::share_scalars(StepResult& result, const Votes& votes) {
   seconds_ = {};
   double* slot = scalars_.data() + lead + sums_per_pack * static_cast<std::size_t>(tree_.share().first);
   if (grid_.place().rank == 0) {
-    for (const model::PackSums& pack : pack_sums_) {
+    for (const model::PackSums& pack : pack_sums_.span(0, packs_done_)) {
       *slot++ = pack.loss_sum;
       *slot++ = static_cast<double>(pack.tokens);
       *slot++ = static_cast<double>(pack.correct);
@@ -261,6 +233,9 @@ StepResult Learner::finish_step(model::Horizon horizon, double learning_rate, co
                                 const Accept& accept) {
   StepResult result;
   seconds_.communication += tree_.reduce();
+  start_square_sums();
+  device().wait(device().compute());  // the only wait of a step
+  take_seconds();
   share_scalars(result, votes);
   result.updated = result.finite && (!accept || accept(result));
   if (result.updated) {
@@ -268,6 +243,7 @@ StepResult Learner::finish_step(model::Horizon horizon, double learning_rate, co
       gather_gradient();
     }
     const Timer timer;
+    mirrored_ = false;
     optimizer_.update(weights_.span(), tree_.result(), learning_rate,
                       [&](int row) { return network_->has_gradient(row, horizon); });
     send_masters();
@@ -279,58 +255,6 @@ StepResult Learner::finish_step(model::Horizon horizon, double learning_rate, co
     seconds_.optimizer += timer.seconds() - waited;
   }
   return result;
-}
-
-std::vector<io::TensorPart> Learner::parts_of(const std::string& folder, const float* values, bool flat, bool counted) {
-  const std::vector<optim::RowPiece> mine = optim::pieces(table(), written_.own_ranges());
-  std::vector<io::TensorPart> parts;
-  for (int row = 0; row < static_cast<int>(table().rows.size()); ++row) {
-    const Parameter& parameter = table().rows[static_cast<std::size_t>(row)];
-    if (!parameter.trainable) {
-      continue;
-    }
-    io::TensorPart part;
-    part.path = folder + "/" + parameter.name;
-    part.slice = parameter.slice;
-    part.step = counted ? optimizer_.counts()[static_cast<std::size_t>(row)] : -1;
-    const auto piece = std::find_if(mine.begin(), mine.end(), [&](const auto& p) { return p.row == row; });
-    if (piece != mine.end()) {
-      part.first = piece->first_in_row;
-      part.count = piece->count;
-      part.data = values + (flat ? parameter.offset + piece->first_in_row : piece->first_in_share);
-    }
-    parts.push_back(part);
-  }
-  return parts;
-}
-
-std::vector<io::TensorPart> Learner::checkpoint_parts() {
-  std::vector<io::TensorPart> parts;
-  const auto add = [&](const std::string& folder, const Buffer<float>& state, bool counted) {
-    const auto more = parts_of(folder, state.data(), config_.parallel.zero == 0, counted);
-    parts.insert(parts.end(), more.begin(), more.end());
-  };
-  add("/model", weights_, false);
-  if (const Parameter* row = table().find("zL_init")) {
-    io::TensorPart part;
-    part.path = "/model/" + row->name;
-    part.slice = row->slice;
-    part.count = grid_.world->rank() == 0 ? static_cast<std::int64_t>(zl_init_.size()) : 0;
-    part.data = zl_init_.data();
-    parts.push_back(part);
-  }
-  if (config_.train.beta1 > 0) {
-    add("/optimizer/exp_avg", optimizer_.first_moment(), true);
-  }
-  add("/optimizer/exp_avg_sq", optimizer_.second_moment(), true);
-  if (config_.train.ema > 0) {
-    add("/ema", optimizer_.average(), false);
-  }
-  return parts;
-}
-
-std::vector<io::TensorPart> Learner::gradient_parts() {
-  return parts_of("/gradient", tree_.result().data(), true, false);
 }
 
 model::Network& Learner::network() {

@@ -1,5 +1,6 @@
 #pragma once
 // What one rank holds of a run and one update of it: network, own masters, optimizer, gradient tree. It knows no files.
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -95,7 +96,8 @@ class Learner {
   StepResult finish_step(model::Horizon horizon, double learning_rate, const Votes& votes = {},
                          const Accept& accept = {});
 
-  /// This rank's parts of every tensor, for a checkpoint; valid until the next update.
+  /// This rank's parts of every tensor in host memory, for a checkpoint; valid until the next update. From a device they
+  /// are copied when they are first asked for after an update, into memory that the first call takes.
   std::vector<io::TensorPart> checkpoint_parts();
   /// This rank's parts of the last step's gradient sums, "/gradient/NAME"; valid until the next begin_step.
   std::vector<io::TensorPart> gradient_parts();
@@ -113,10 +115,18 @@ class Learner {
 
  private:
   class Sink;
-  /// Parts that this rank writes; `values` is the flat array or the own share.
+  using Give = std::function<void(std::span<float> values)>;
+  /// Elements [first, first + count) of a state of the share, given in host memory.
+  void set(Buffer<float>& state, std::int64_t first, std::int64_t count, const Give& give);
+  /// `values` where the host can read them: as they are, or copied to `mirror`.
+  const float* on_host(const Buffer<float>& values, Buffer<float>& mirror);
+  Device& device() { return *grid_.device; }
+  /// Parts that this rank writes; `values` is the flat array or the own share, in host memory.
   std::vector<io::TensorPart> parts_of(const std::string& folder, const float* values, bool flat, bool counted);
   void share_scalars(StepResult& result, const Votes& votes);
+  void start_square_sums();
   void add_square_sums();
+  void take_seconds();
   void gather_gradient();
   void send_masters();
 
@@ -133,7 +143,13 @@ class Learner {
   WeightGather gather_;
   std::vector<int> rows_left_;   ///< by bucket: rows whose gradient of the current pack is not final
   std::vector<double> scalars_;  ///< votes, sums per pack, square sums per flat block of every tensor rank
-  std::vector<model::PackSums> pack_sums_;
+  Buffer<model::PackSums> pack_sums_;  ///< of the own packs; the device writes them
+  std::int64_t packs_done_ = 0;
+  Buffer<double> square_sums_;         ///< of the own flat blocks, on the device …
+  Buffer<double> host_square_sums_;    ///< … and where the host reads them
+  std::array<Buffer<float>, 4> mirrors_;  ///< host copies of weights and optimizer state, on devices only
+  bool mirrored_ = false;                 ///< they are up to date
+  std::vector<float> gradient_mirror_;    ///< of gradient_parts(), on devices only
   StepSeconds seconds_;
   int exceptions_at_start_;
 };

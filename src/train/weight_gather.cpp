@@ -15,19 +15,20 @@ std::size_t element_bytes(Precision precision) {
 }
 
 template <class T>
-void cast(std::span<const float> from, std::span<std::byte> to) {
-  kernels::cast<T>(Stream{}, from, std::span(reinterpret_cast<T*>(to.data()), from.size()));
+void cast(Stream stream, std::span<const float> from, std::span<std::byte> to) {
+  kernels::cast<T>(stream, from, std::span(reinterpret_cast<T*>(to.data()), from.size()));
 }
 
 }  // namespace
 
 WeightGather::WeightGather(comm::Communicator& group, const ParameterTable& table, const comm::FlatShards& owners,
-                           std::vector<int> order, Precision precision)
+                           std::vector<int> order, Precision precision, Device& device)
     : owners_(owners),
       alone_(owners.ranks() == 1),
       order_(std::move(order)),
       position_(table.buckets.size()),
       precision_(precision),
+      device_(device),
       gather_(group, alone_ ? comm::FlatShards({}, group.rank(), group.size()) : owners, element_bytes(precision)),
       loaded_(std::ssize(order_)) {
   std::int64_t largest = 0;
@@ -40,8 +41,12 @@ WeightGather::WeightGather(comm::Communicator& group, const ParameterTable& tabl
   }
   const bool as_they_are = alone_ && precision == Precision::fp32;
   for (int i = 0; i < (as_they_are ? 0 : alone_ ? 1 : 2); ++i) {
-    spaces_.emplace_back(largest * static_cast<std::int64_t>(element_bytes(precision)), MemoryPart::weights);
+    spaces_.emplace_back(largest * static_cast<std::int64_t>(element_bytes(precision)), MemoryPart::weights,
+                         device.memory());
+    used_.push_back(device.make_event());
   }
+  masters_ready_ = device.make_event();
+  cast_done_ = device.make_event();
 }
 
 std::span<std::byte> WeightGather::space(std::int64_t position) {
@@ -55,6 +60,8 @@ void WeightGather::start(std::span<const float> own, Load load) {
   own_ = own;
   load_ = std::move(load);
   loaded_ = 0;
+  device_.record(masters_ready_, device_.compute());
+  device_.hold(device_.exchange(), masters_ready_);
   if (!order_.empty()) {
     send(0);
   }
@@ -75,7 +82,10 @@ void WeightGather::send(std::int64_t position) {
   const std::size_t first = static_cast<std::size_t>(share.first - ranges_[static_cast<std::size_t>(bucket)].first);
   const std::span<std::byte> place =
       space(position).subspan(first * element_bytes(precision_), own.size() * element_bytes(precision_));
-  precision_ == Precision::bf16 ? cast<bf16>(own, place) : cast<float>(own, place);
+  const Stream stream = device_.exchange();
+  device_.hold(stream, used_[static_cast<std::size_t>(position) % spaces_.size()]);
+  precision_ == Precision::bf16 ? cast<bf16>(stream, own, place) : cast<float>(stream, own, place);
+  device_.record(cast_done_, stream);
   if (!alone_) {
     gather_.start(bucket, space(position));
   }
@@ -94,7 +104,9 @@ void WeightGather::load_arrived() {
     const auto count = static_cast<std::size_t>(ranges_[static_cast<std::size_t>(bucket)].count());
     load_(bucket, std::as_bytes(own_.subspan(first, count)));
   } else {
+    device_.hold(device_.compute(), cast_done_);
     load_(bucket, space(position));
+    device_.record(used_[static_cast<std::size_t>(position) % spaces_.size()], device_.compute());
   }
   if (more && spaces_.size() == 1) {
     send(position + 1);

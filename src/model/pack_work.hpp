@@ -1,0 +1,53 @@
+#pragma once
+// A pack where the kernels of a step read it, with the work lists that they need.
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/buffer.hpp"
+#include "kernels/attention.hpp"
+#include "kernels/embedding.hpp"
+#include "model/pack_view.hpp"
+
+namespace hrm::model {
+
+/// Lists in memory of the device, but for those of `layout` that are said to be the host's.
+struct PackWork {
+  std::span<const std::int32_t> inputs;        ///< (slots)
+  std::span<const std::int32_t> position_ids;  ///< (slots)
+  kernels::SequenceLayout layout;
+  std::span<const std::int32_t> rows;      ///< (C) supervised rows
+  std::span<const std::int32_t> labels;    ///< (C rounded up to kernels::row_bucket), -1 behind the labels
+  std::span<const std::int32_t> sequence;  ///< (C)
+  kernels::EmbeddingOrder order;           ///< for the backward pass only
+};
+
+/// Makes the work of one pack at a time. A device gets all of it in one copy, which nobody waits for: the copy stands
+/// on the stream before the kernels that read it, and the next but one pack is the first to use its host memory again.
+class PackWorkspace {
+ public:
+  /// For packs of `slots` rows; all memory is allocated here.
+  PackWorkspace(std::int64_t slots, kernels::MaskType mask, bool backward, Device& device);
+
+  /// Lasts until the next call; `pack` too.
+  const PackWork& prepare(const PackView& pack);
+
+ private:
+  void fill_labels(const PackView& pack);
+  void place_on_host(const PackView& pack);
+  void send(const PackView& pack);
+
+  bool backward_;
+  Device& device_;
+  PackWork work_;
+  std::vector<std::int32_t> labels_;            // of the host, padded
+  std::vector<kernels::AttentionTile> tiles_;   // devices only
+  kernels::EmbeddingOrderBuffer order_;
+  Buffer<std::int32_t> words_;                  // on the device: everything, one list after the other
+  std::array<Buffer<std::int32_t>, 2> staging_;  // host copies of words_, used in turn
+  std::array<Event, 2> sent_{};
+  std::size_t turn_ = 0;
+};
+
+}  // namespace hrm::model
