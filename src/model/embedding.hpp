@@ -19,6 +19,7 @@ void embed(Stream stream, const ModelWeights<T>& weights, std::span<const std::i
 /// first `used` are no padding. `order` is scratch.
 template <class T>
 void embed_backward(Stream stream, const ModelWeights<T>& weights, std::span<const std::int32_t> ids, std::int64_t used,
-                    Matrix<const T> dx, TensorGroup<T>& group, kernels::EmbeddingOrder& order, Matrix<float> d_table);
+                    Matrix<const T> dx, TensorGroup<T>& group, kernels::EmbeddingOrderBuffer& order,
+                    Matrix<float> d_table);
 
 }  // namespace hrm::model

@@ -104,23 +104,10 @@ void Head<T>::chunk(Stream stream, const ModelWeights<T>& weights, std::int64_t 
 }
 
 template <class T>
-PackSums Head<T>::sums(const Supervision& supervision) const {
+PackSums Head<T>::sums(Stream stream, const Supervision& supervision) const {
   PackSums total;
-  const std::size_t count = supervision.rows.size();
-  total.tokens = static_cast<std::int64_t>(count);
-  for (std::size_t i = 0; i < count;) {
-    bool all_right = true;
-    std::size_t j = i;
-    for (; j < count && supervision.sequence[j] == supervision.sequence[i]; ++j) {
-      const bool right = row_argmax_[static_cast<std::int64_t>(j)] == supervision.labels[j];
-      total.loss_sum += static_cast<double>(row_loss_[static_cast<std::int64_t>(j)]);
-      total.correct += right ? 1 : 0;
-      all_right = all_right && right;
-    }
-    total.exact += all_right ? 1 : 0;
-    total.sequences += 1;
-    i = j;
-  }
+  kernels::pack_sums(stream, row_loss_.span().first(rows_used_), row_argmax_.span().first(rows_used_),
+                     supervision.labels, supervision.sequence, &total);
   return total;
 }
 
@@ -131,7 +118,7 @@ PackSums Head<T>::evaluate(Stream stream, const ModelWeights<T>& weights, Matrix
   for (std::int64_t first = 0; first < static_cast<std::int64_t>(rows_used_); first += chunk_rows_) {
     chunk(stream, weights, first, 0, false, group, {});
   }
-  return sums(supervision);
+  return sums(stream, supervision);
 }
 
 template <class T>
@@ -147,7 +134,7 @@ PackSums Head<T>::forward_backward(Stream stream, const ModelWeights<T>& weights
   if (!group.alone()) {
     group.reduce(stream, tokens_, dz, false);
   }
-  return sums(supervision);
+  return sums(stream, supervision);
 }
 
 template class Head<float>;

@@ -8,19 +8,13 @@
 
 #include "base/buffer.hpp"
 #include "kernels/cross_entropy.hpp"
+#include "kernels/pack_sums.hpp"
 #include "model/tensor_group.hpp"
 #include "model/weights.hpp"
 
 namespace hrm::model {
 
-/// Numerators and denominators of one pack's metrics (golden B.2).
-struct PackSums {
-  double loss_sum = 0;
-  std::int64_t tokens = 0;     ///< valid labels
-  std::int64_t correct = 0;    ///< of them, predicted
-  std::int64_t exact = 0;      ///< sequences with all valid labels predicted
-  std::int64_t sequences = 0;  ///< sequences with at least one valid label
-};
+using kernels::PackSums;
 
 /// Supervised rows of a pack, sequence by sequence.
 struct Supervision {
@@ -55,7 +49,7 @@ class Head {
              TensorGroup<T>& group, Matrix<float> d_weight);
   void entropy(Stream stream, std::int64_t first, std::int64_t rows, std::int32_t first_token, float scale,
                bool backward, TensorGroup<T>& group);
-  PackSums sums(const Supervision& supervision) const;
+  PackSums sums(Stream stream, const Supervision& supervision) const;
 
   std::int64_t tokens_;
   std::int64_t chunk_rows_;

@@ -84,7 +84,7 @@ class NetworkOf final : public Network {
   std::vector<Record> records_;  // of differentiated steps; with recomputation one, made again in the backward pass
   Record scratch_record_;        // one layer, for steps without gradient
   Head<T> head_;
-  kernels::EmbeddingOrder order_;
+  kernels::EmbeddingOrderBuffer order_;
   PackSeconds seconds_;
 };
 
@@ -115,7 +115,8 @@ NetworkOf<T>::NetworkOf(const config::ModelConfig& config, std::int64_t slots, P
       scratch_(weights_.shape(), parallel, slots, std::min(slots, config.max_seq_len), purpose == Purpose::training),
       rows_(group().share(slots)),
       residual_(rows_.own * config.hidden_size, MemoryPart::activations),
-      head_(weights_, parallel.place(), slots, purpose == Purpose::training) {
+      head_(weights_, parallel.place(), slots, purpose == Purpose::training),
+      order_(purpose == Purpose::training ? slots : 0) {
   const std::int64_t state = rows_.own * config.hidden_size;
   values_ = Buffer<T>(most(programs_, &Program::value_slots) * state, MemoryPart::activations);
   scratch_record_ = make_record(1);
@@ -130,9 +131,6 @@ NetworkOf<T>::NetworkOf(const config::ModelConfig& config, std::int64_t slots, P
     rope_ =
         std::make_unique<kernels::RopeTable>(std::min(slots, config.max_seq_len), config.head_dim(), config.rope_theta);
   }
-  order_.positions.reserve(static_cast<std::size_t>(slots));
-  order_.starts.reserve(static_cast<std::size_t>(slots) + 1);
-  order_.ids.reserve(static_cast<std::size_t>(slots));
   prepare_layer_products<T>(weights_.shape(), slots_, purpose == Purpose::training);
 }
 
