@@ -2,6 +2,9 @@
 
 #include <cmath>
 
+#include "base/error.hpp"
+#include "kernels/cuda_dispatch.hpp"
+#include "kernels/elementwise.hpp"
 #include "kernels/simd_dispatch.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -65,10 +68,39 @@ AdamAtan2Step adam_atan2_step(double lr, double weight_decay, double beta1, doub
   return step;
 }
 
-void adam_atan2_update(Stream, const AdamAtan2Step& step, std::span<float> w, std::span<const float> g,
+void adam_atan2_update(Stream stream, const AdamAtan2Step& step, std::span<float> w, std::span<const float> g,
                        std::span<float> m, std::span<float> v, std::span<float> e) {
+  ensure(stream.device == DeviceType::cpu, "adam_atan2_update is for host memory");
   HRM_DISPATCH(update(step, w, g, m, v, e));
 }
+
+template <class T>
+void adam_atan2_segments(Stream stream, std::span<const AdamAtan2Segment> segments, std::span<float> w,
+                         std::span<const float> g, std::span<float> m, std::span<float> v, std::span<float> e,
+                         std::span<T> compute, const std::int32_t* accept) {
+  HRM_CUDA_DISPATCH(stream, adam_atan2_segments<T>(stream, segments, w, g, m, v, e, compute, accept));
+  if (accept != nullptr && *accept == 0) {
+    return;
+  }
+  for (const AdamAtan2Segment& segment : segments) {
+    const auto count = static_cast<std::size_t>(segment.count);
+    const auto part = [&](auto all) {
+      return all.empty() ? all : all.subspan(static_cast<std::size_t>(segment.first), count);
+    };
+    adam_atan2_update(stream, segment.step, part(w), g.subspan(static_cast<std::size_t>(segment.gradient_first), count),
+                      part(m), part(v), part(e));
+    if (!compute.empty()) {
+      cast<T>(stream, part(w), part(compute));
+    }
+  }
+}
+
+template void adam_atan2_segments(Stream, std::span<const AdamAtan2Segment>, std::span<float>, std::span<const float>,
+                                  std::span<float>, std::span<float>, std::span<float>, std::span<float>,
+                                  const std::int32_t*);
+template void adam_atan2_segments(Stream, std::span<const AdamAtan2Segment>, std::span<float>, std::span<const float>,
+                                  std::span<float>, std::span<float>, std::span<float>, std::span<bf16>,
+                                  const std::int32_t*);
 
 }  // namespace hrm::kernels
 #endif

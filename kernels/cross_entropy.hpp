@@ -48,4 +48,19 @@ void cross_entropy_gradient(Stream, Matrix<const float> logits, std::span<const 
                             std::int32_t first, std::span<const EntropyPart> whole, float gradient_scale,
                             Matrix<T> dlogits);
 
+/// In device memory.
+namespace cuda {
+template <class T>
+void cross_entropy(Stream, Matrix<const float> logits, std::span<const std::int32_t> labels, float gradient_scale,
+                   Matrix<T> dlogits, std::span<float> loss, std::span<std::int32_t> argmax);
+void cross_entropy_parts(Stream, Matrix<const float> logits, std::span<const std::int32_t> labels, std::int32_t first,
+                         std::span<EntropyPart> parts);
+void cross_entropy_join(Stream, std::span<EntropyPart> parts, std::span<const std::int32_t> labels,
+                        std::span<float> loss, std::span<std::int32_t> argmax);
+template <class T>
+void cross_entropy_gradient(Stream, Matrix<const float> logits, std::span<const std::int32_t> labels,
+                            std::int32_t first, std::span<const EntropyPart> whole, float gradient_scale,
+                            Matrix<T> dlogits);
+}  // namespace cuda
+
 }  // namespace hrm::kernels

@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 
+#include "kernels/cuda_dispatch.hpp"
 #include "kernels/simd_dispatch.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -142,18 +143,21 @@ EntropyPart joined(const EntropyPart& a, const EntropyPart& b) {
 }  // namespace
 
 template <class T>
-void cross_entropy(Stream, Matrix<const float> logits, std::span<const std::int32_t> labels, float gradient_scale,
-                   Matrix<T> dlogits, std::span<float> loss, std::span<std::int32_t> argmax) {
+void cross_entropy(Stream stream, Matrix<const float> logits, std::span<const std::int32_t> labels,
+                   float gradient_scale, Matrix<T> dlogits, std::span<float> loss, std::span<std::int32_t> argmax) {
+  HRM_CUDA_DISPATCH(stream, cross_entropy<T>(stream, logits, labels, gradient_scale, dlogits, loss, argmax));
   HRM_DISPATCH(entropy<T>(logits, labels, gradient_scale, dlogits, loss, argmax));
 }
 
-void cross_entropy_parts(Stream, Matrix<const float> logits, std::span<const std::int32_t> labels, std::int32_t first,
-                         std::span<EntropyPart> parts) {
+void cross_entropy_parts(Stream stream, Matrix<const float> logits, std::span<const std::int32_t> labels,
+                         std::int32_t first, std::span<EntropyPart> parts) {
+  HRM_CUDA_DISPATCH(stream, cross_entropy_parts(stream, logits, labels, first, parts));
   HRM_DISPATCH(entropy_parts(logits, labels, first, parts));
 }
 
-void cross_entropy_join(Stream, std::span<EntropyPart> parts, std::span<const std::int32_t> labels,
+void cross_entropy_join(Stream stream, std::span<EntropyPart> parts, std::span<const std::int32_t> labels,
                         std::span<float> loss, std::span<std::int32_t> argmax) {
+  HRM_CUDA_DISPATCH(stream, cross_entropy_join(stream, parts, labels, loss, argmax));
   const std::size_t rows = labels.size();
   for (std::size_t r = 0; r < rows; ++r) {
     EntropyPart& whole = parts[r];
@@ -171,9 +175,10 @@ void cross_entropy_join(Stream, std::span<EntropyPart> parts, std::span<const st
 }
 
 template <class T>
-void cross_entropy_gradient(Stream, Matrix<const float> logits, std::span<const std::int32_t> labels,
+void cross_entropy_gradient(Stream stream, Matrix<const float> logits, std::span<const std::int32_t> labels,
                             std::int32_t first, std::span<const EntropyPart> whole, float gradient_scale,
                             Matrix<T> dlogits) {
+  HRM_CUDA_DISPATCH(stream, cross_entropy_gradient<T>(stream, logits, labels, first, whole, gradient_scale, dlogits));
   HRM_DISPATCH(entropy_gradient<T>(logits, labels, first, whole, gradient_scale, dlogits));
 }
 

@@ -1,14 +1,14 @@
 #pragma once
-// Choice of the back end: the first line of every public operation, HRM_CUDA_DISPATCH(stream, rmsnorm_forward<T>(…)),
-// returns what the operation of that name in namespace cuda does where the stream is a CUDA one. A build without CUDA
-// has no such streams.
+// Choice of the device. A public function that has a CUDA twin starts with HRM_CUDA_DISPATCH(stream, NAME(…)), which on
+// a CUDA stream returns cuda::NAME(…): all that follows is for the host. A program without CUDA has no such streams.
 #include "base/device.hpp"
 
 #ifdef HRM_HAVE_CUDA
-#define HRM_CUDA_DISPATCH(stream, ...)        \
-  if ((stream).device == DeviceType::cuda) {  \
-    return ::hrm::kernels::cuda::__VA_ARGS__; \
-  }
+#define HRM_CUDA_DISPATCH(stream, ...)              \
+  if ((stream).device == ::hrm::DeviceType::cuda) { \
+    return cuda::__VA_ARGS__;                       \
+  }                                                 \
+  static_assert(true)
 #else
 #define HRM_CUDA_DISPATCH(stream, ...) static_cast<void>(stream)
 #endif

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/error.hpp"
+#include "kernels/cuda_dispatch.hpp"
 #include "kernels/simd_dispatch.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -108,14 +110,14 @@ void copy_row(const T* from, std::int64_t n, T* to) {
 }  // namespace
 
 template <class T>
-void add(Stream, Matrix<const T> a, Matrix<const T> b, Matrix<T> out) {
+void add(Stream stream, Matrix<const T> a, Matrix<const T> b, Matrix<T> out) {
+  HRM_CUDA_DISPATCH(stream, add<T>(stream, a, b, out));
   HRM_DISPATCH(add_rows<T>(a, b, out));
 }
 
 template <class T>
-void add_row(Stream, Matrix<const T> a, std::span<const T> row, Matrix<T> out) {
-  const Matrix<const T> repeated(row.data(), a.rows, a.cols, 0);
-  HRM_DISPATCH(add_rows<T>(a, repeated, out));
+void add_row(Stream stream, Matrix<const T> a, std::span<const T> row, Matrix<T> out) {
+  add(stream, a, Matrix<const T>(row.data(), a.rows, a.cols, 0), out);
 }
 
 template <class T>
@@ -124,7 +126,8 @@ void fill_rows(Stream stream, std::span<const T> row, Matrix<T> out) {
 }
 
 template <class T>
-void copy(Stream, Matrix<const T> from, Matrix<T> to) {
+void copy(Stream stream, Matrix<const T> from, Matrix<T> to) {
+  HRM_CUDA_DISPATCH(stream, copy<T>(stream, from, to));
 #pragma omp parallel for schedule(static)
   for (std::int64_t r = 0; r < from.rows; ++r) {
     copy_row(from.row(r), from.cols, to.row(r));
@@ -132,7 +135,8 @@ void copy(Stream, Matrix<const T> from, Matrix<T> to) {
 }
 
 template <class T>
-void gather_rows(Stream, Matrix<const T> x, std::span<const std::int32_t> rows, Matrix<T> out) {
+void gather_rows(Stream stream, Matrix<const T> x, std::span<const std::int32_t> rows, Matrix<T> out) {
+  HRM_CUDA_DISPATCH(stream, gather_rows<T>(stream, x, rows, out));
   const auto used = static_cast<std::int64_t>(rows.size());
 #pragma omp parallel for schedule(static)
   for (std::int64_t r = 0; r < out.rows; ++r) {
@@ -145,7 +149,8 @@ void gather_rows(Stream, Matrix<const T> x, std::span<const std::int32_t> rows, 
 }
 
 template <class T>
-void scatter_rows(Stream, Matrix<const T> x, std::span<const std::int32_t> rows, Matrix<T> out) {
+void scatter_rows(Stream stream, Matrix<const T> x, std::span<const std::int32_t> rows, Matrix<T> out) {
+  HRM_CUDA_DISPATCH(stream, scatter_rows<T>(stream, x, rows, out));
   const auto used = static_cast<std::int64_t>(rows.size());
 #pragma omp parallel
   {
@@ -160,25 +165,31 @@ void scatter_rows(Stream, Matrix<const T> x, std::span<const std::int32_t> rows,
   }
 }
 
-void tree_add(Stream, std::span<float> a, std::span<const float> b) {
+void tree_add(Stream stream, std::span<float> a, std::span<const float> b) {
+  HRM_CUDA_DISPATCH(stream, tree_add(stream, a, b));
   HRM_DISPATCH(add_to(a, b));
 }
 
 template <class T>
-void sum_parts(Stream, std::span<const Matrix<const T>> parts, Matrix<T> out, bool accumulate) {
+void sum_parts(Stream stream, std::span<const Matrix<const T>> parts, Matrix<T> out, bool accumulate) {
+  ensure(!parts.empty() && parts.size() <= most_parts, "sum_parts takes 1 to 16 parts");
+  HRM_CUDA_DISPATCH(stream, sum_parts<T>(stream, parts, out, accumulate));
   HRM_DISPATCH(sum_rows<T>(parts, out, accumulate));
 }
 
 template <class T>
-void cast(Stream, std::span<const float> from, std::span<T> to) {
+void cast(Stream stream, std::span<const float> from, std::span<T> to) {
+  HRM_CUDA_DISPATCH(stream, cast<T>(stream, from, to));
   HRM_DISPATCH(convert<T>(from, to));
 }
 
-void block_square_sums(Stream, std::span<const float> x, std::int64_t block, std::span<double> sums) {
+void block_square_sums(Stream stream, std::span<const float> x, std::int64_t block, std::span<double> sums) {
+  HRM_CUDA_DISPATCH(stream, block_square_sums(stream, x, block, sums));
   HRM_DISPATCH(square_sums(x, block, sums));
 }
 
-void zero(Stream, std::span<float> x) {
+void zero(Stream stream, std::span<float> x) {
+  HRM_CUDA_DISPATCH(stream, zero(stream, x));
   const auto n = static_cast<std::int64_t>(x.size());
 #pragma omp parallel for simd schedule(static)
   for (std::int64_t i = 0; i < n; ++i) {

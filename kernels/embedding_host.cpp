@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/error.hpp"
+#include "kernels/cuda_dispatch.hpp"
 #include "kernels/simd_dispatch.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -63,36 +65,72 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace hrm::kernels {
 
-void sort_by_id(std::span<const std::int32_t> ids, EmbeddingOrder& order) {
-  order.positions.resize(ids.size());
-  std::iota(order.positions.begin(), order.positions.end(), 0);
+EmbeddingOrderBuffer::EmbeddingOrderBuffer(std::int64_t slots)
+    : slots_(slots), most_splits_(slots / embedding_chunk), words_(4 * (slots_ + most_splits_) + 3 * slots_ + 1) {}
+
+EmbeddingOrder EmbeddingOrderBuffer::order_at(const std::int32_t* copy) const {
+  const auto* runs = reinterpret_cast<const EmbeddingRun*>(copy);
+  const std::int32_t* lists = copy + 4 * (slots_ + most_splits_);
+  const auto size = [](std::int64_t n) { return static_cast<std::size_t>(n); };
+  return {.positions = {lists, size(positions_)},
+          .starts = {lists + 2 * slots_, size(distinct_ + 1)},
+          .ids = {lists + slots_, size(distinct_)},
+          .chunks = {runs, size(chunks_)},
+          .splits = {runs + slots_, size(splits_)},
+          .partial_rows = partial_rows_};
+}
+
+void sort_by_id(std::span<const std::int32_t> ids, EmbeddingOrderBuffer& buffer) {
+  const auto count = std::ssize(ids);
+  ensure(count <= buffer.slots_, "more positions than the embedding order has slots");
+  std::int32_t* positions = buffer.list(0);
+  std::iota(positions, positions + count, 0);
+  const auto id_of = [&](std::int32_t position) { return ids[static_cast<std::size_t>(position)]; };
   // Positions break ties, so the unstable sort gives the stable order without allocating.
-  std::sort(order.positions.begin(), order.positions.end(), [&](std::int32_t a, std::int32_t b) {
-    const std::int32_t id_a = ids[static_cast<std::size_t>(a)];
-    const std::int32_t id_b = ids[static_cast<std::size_t>(b)];
-    return id_a != id_b ? id_a < id_b : a < b;
-  });
-  order.starts.clear();
-  order.ids.clear();
-  for (std::size_t n = 0; n < order.positions.size(); ++n) {
-    const std::int32_t id = ids[static_cast<std::size_t>(order.positions[n])];
-    if (order.ids.empty() || order.ids.back() != id) {
-      order.ids.push_back(id);
-      order.starts.push_back(static_cast<std::int32_t>(n));
+  std::sort(positions, positions + count,
+            [&](std::int32_t a, std::int32_t b) { return id_of(a) != id_of(b) ? id_of(a) < id_of(b) : a < b; });
+  buffer.positions_ = count;
+  buffer.distinct_ = buffer.chunks_ = buffer.splits_ = buffer.partial_rows_ = 0;
+  for (std::int32_t first = 0; first < count;) {
+    const std::int32_t id = id_of(positions[first]);
+    std::int32_t last = first + 1;
+    while (last < count && id_of(positions[last]) == id) {
+      ++last;
     }
+    buffer.append_run(id, first, last);
+    first = last;
   }
-  order.starts.push_back(static_cast<std::int32_t>(order.positions.size()));
+  buffer.list(2)[buffer.distinct_] = static_cast<std::int32_t>(count);
+}
+
+void EmbeddingOrderBuffer::append_run(std::int32_t id, std::int32_t first, std::int32_t last) {
+  list(1)[distinct_] = id;
+  list(2)[distinct_++] = first;
+  constexpr auto most = static_cast<std::int32_t>(embedding_chunk);
+  const bool split = last - first > most;
+  const auto first_partial = static_cast<std::int32_t>(partial_rows_);
+  for (std::int32_t at = first; at < last; at += most) {
+    const auto partial = split ? static_cast<std::int32_t>(partial_rows_++) : -1;
+    runs(chunks_++)[0] = {at, std::min(at + most, last), id, partial};
+  }
+  if (split) {
+    runs(slots_ + splits_++)[0] = {first_partial, static_cast<std::int32_t>(partial_rows_), id, -1};
+  }
 }
 
 template <class T>
-void embedding_forward(Stream, Matrix<const T> table, std::span<const std::int32_t> ids, float scale, Matrix<T> x,
-                       std::int32_t first) {
+void embedding_forward(Stream stream, Matrix<const T> table, std::span<const std::int32_t> ids, float scale,
+                       Matrix<T> x, std::int32_t first) {
+  HRM_CUDA_DISPATCH(stream, embedding_forward<T>(stream, table, ids, scale, x, first));
   HRM_DISPATCH(embed<T>(table, ids, scale, x, first));
 }
 
 template <class T>
-void embedding_backward(Stream, const EmbeddingOrder& order, Matrix<const T> dx, float scale, Matrix<float> dtable,
-                        std::int32_t first) {
+void embedding_backward(Stream stream, const EmbeddingOrder& order, Matrix<const T> dx, float scale,
+                        Matrix<float> dtable, std::int32_t first, [[maybe_unused]] std::span<float> partials) {
+  ensure(stream.device == DeviceType::cpu || std::ssize(partials) >= order.partial_rows * dx.cols,
+         "embedding_backward has too little scratch");
+  HRM_CUDA_DISPATCH(stream, embedding_backward<T>(stream, order, dx, scale, dtable, first, partials));
   HRM_DISPATCH(embed_gradient<T>(order, dx, scale, dtable, first));
 }
 
@@ -100,9 +138,10 @@ template void embedding_forward(Stream, Matrix<const float>, std::span<const std
                                 std::int32_t);
 template void embedding_forward(Stream, Matrix<const bf16>, std::span<const std::int32_t>, float, Matrix<bf16>,
                                 std::int32_t);
-template void embedding_backward(Stream, const EmbeddingOrder&, Matrix<const float>, float, Matrix<float>,
-                                 std::int32_t);
-template void embedding_backward(Stream, const EmbeddingOrder&, Matrix<const bf16>, float, Matrix<float>, std::int32_t);
+template void embedding_backward(Stream, const EmbeddingOrder&, Matrix<const float>, float, Matrix<float>, std::int32_t,
+                                 std::span<float>);
+template void embedding_backward(Stream, const EmbeddingOrder&, Matrix<const bf16>, float, Matrix<float>, std::int32_t,
+                                 std::span<float>);
 
 }  // namespace hrm::kernels
 #endif

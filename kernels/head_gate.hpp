@@ -15,4 +15,13 @@ template <class T>
 void head_gate_backward(Stream, Matrix<const T> gate, Matrix<const T> a, Matrix<const T> dy, Matrix<T> dgate,
                         Matrix<T> da, Matrix<T> y);
 
+/// In device memory.
+namespace cuda {
+template <class T>
+void head_gate_forward(Stream, Matrix<const T> gate, Matrix<const T> a, Matrix<T> y);
+template <class T>
+void head_gate_backward(Stream, Matrix<const T> gate, Matrix<const T> a, Matrix<const T> dy, Matrix<T> dgate,
+                        Matrix<T> da, Matrix<T> y);
+}  // namespace cuda
+
 }  // namespace hrm::kernels

@@ -1,5 +1,6 @@
 #include "kernels/head_gate.hpp"
 
+#include "kernels/cuda_dispatch.hpp"
 #include "kernels/simd_dispatch.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -49,13 +50,15 @@ HWY_AFTER_NAMESPACE();
 namespace hrm::kernels {
 
 template <class T>
-void head_gate_forward(Stream, Matrix<const T> gate, Matrix<const T> a, Matrix<T> y) {
+void head_gate_forward(Stream stream, Matrix<const T> gate, Matrix<const T> a, Matrix<T> y) {
+  HRM_CUDA_DISPATCH(stream, head_gate_forward<T>(stream, gate, a, y));
   HRM_DISPATCH(gate_forward<T>(gate, a, y));
 }
 
 template <class T>
-void head_gate_backward(Stream, Matrix<const T> gate, Matrix<const T> a, Matrix<const T> dy, Matrix<T> dgate,
+void head_gate_backward(Stream stream, Matrix<const T> gate, Matrix<const T> a, Matrix<const T> dy, Matrix<T> dgate,
                         Matrix<T> da, Matrix<T> y) {
+  HRM_CUDA_DISPATCH(stream, head_gate_backward<T>(stream, gate, a, dy, dgate, da, y));
   HRM_DISPATCH(gate_backward<T>(gate, a, dy, dgate, da, y));
 }
 

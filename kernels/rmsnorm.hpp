@@ -18,4 +18,13 @@ template <class T>
 void rmsnorm_backward(Stream, Matrix<const T> y, std::span<const float> rstd, Matrix<const T> dy, Matrix<T> dx,
                       bool accumulate);
 
+/// In device memory.
+namespace cuda {
+template <class T>
+void rmsnorm_forward(Stream, Matrix<const T> x, float eps, Matrix<T> y, std::span<float> rstd);
+template <class T>
+void rmsnorm_backward(Stream, Matrix<const T> y, std::span<const float> rstd, Matrix<const T> dy, Matrix<T> dx,
+                      bool accumulate);
+}  // namespace cuda
+
 }  // namespace hrm::kernels

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "kernels/cuda_dispatch.hpp"
 #include "kernels/simd_dispatch.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -61,13 +62,15 @@ HWY_AFTER_NAMESPACE();
 namespace hrm::kernels {
 
 template <class T>
-void rmsnorm_forward(Stream, Matrix<const T> x, float eps, Matrix<T> y, std::span<float> rstd) {
+void rmsnorm_forward(Stream stream, Matrix<const T> x, float eps, Matrix<T> y, std::span<float> rstd) {
+  HRM_CUDA_DISPATCH(stream, rmsnorm_forward<T>(stream, x, eps, y, rstd));
   HRM_DISPATCH(norm_forward<T>(x, eps, y, rstd));
 }
 
 template <class T>
-void rmsnorm_backward(Stream, Matrix<const T> y, std::span<const float> rstd, Matrix<const T> dy, Matrix<T> dx,
+void rmsnorm_backward(Stream stream, Matrix<const T> y, std::span<const float> rstd, Matrix<const T> dy, Matrix<T> dx,
                       bool accumulate) {
+  HRM_CUDA_DISPATCH(stream, rmsnorm_backward<T>(stream, y, rstd, dy, dx, accumulate));
   HRM_DISPATCH(norm_backward<T>(y, rstd, dy, dx, accumulate));
 }
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "kernels/cuda_dispatch.hpp"
 #include "kernels/simd_dispatch.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -30,11 +31,11 @@ void rotate_head(const float* cos, const float* sin, std::int64_t half, float di
 }
 
 template <class T>
-void rotate(const RopeTable& table, std::span<const std::int32_t> position_ids, float direction, Matrix<T> x) {
+void rotate(RopeAngles angles, std::span<const std::int32_t> position_ids, float direction, Matrix<T> x) {
   for_rows(x.rows, x.cols, [&](std::int64_t row) {
-    const std::int64_t angle = position_ids[static_cast<std::size_t>(row)] * table.half;
-    for (std::int64_t first = 0; first < x.cols; first += 2 * table.half) {
-      rotate_head(table.cos.data() + angle, table.sin.data() + angle, table.half, direction, x.row(row) + first);
+    const std::int64_t angle = position_ids[static_cast<std::size_t>(row)] * angles.half;
+    for (std::int64_t first = 0; first < x.cols; first += 2 * angles.half) {
+      rotate_head(angles.cos + angle, angles.sin + angle, angles.half, direction, x.row(row) + first);
     }
   });
 }
@@ -60,19 +61,21 @@ RopeTable::RopeTable(std::int64_t n_positions, std::int64_t head_dim, double the
 }
 
 template <class T>
-void rope_forward(Stream, const RopeTable& table, std::span<const std::int32_t> position_ids, Matrix<T> x) {
-  HRM_DISPATCH(rotate<T>(table, position_ids, 1.0F, x));
+void rope_forward(Stream stream, RopeAngles angles, std::span<const std::int32_t> position_ids, Matrix<T> x) {
+  HRM_CUDA_DISPATCH(stream, rope<T>(stream, angles, position_ids, 1.0F, x));
+  HRM_DISPATCH(rotate<T>(angles, position_ids, 1.0F, x));
 }
 
 template <class T>
-void rope_backward(Stream, const RopeTable& table, std::span<const std::int32_t> position_ids, Matrix<T> dx) {
-  HRM_DISPATCH(rotate<T>(table, position_ids, -1.0F, dx));
+void rope_backward(Stream stream, RopeAngles angles, std::span<const std::int32_t> position_ids, Matrix<T> dx) {
+  HRM_CUDA_DISPATCH(stream, rope<T>(stream, angles, position_ids, -1.0F, dx));
+  HRM_DISPATCH(rotate<T>(angles, position_ids, -1.0F, dx));
 }
 
-template void rope_forward(Stream, const RopeTable&, std::span<const std::int32_t>, Matrix<float>);
-template void rope_forward(Stream, const RopeTable&, std::span<const std::int32_t>, Matrix<bf16>);
-template void rope_backward(Stream, const RopeTable&, std::span<const std::int32_t>, Matrix<float>);
-template void rope_backward(Stream, const RopeTable&, std::span<const std::int32_t>, Matrix<bf16>);
+template void rope_forward(Stream, RopeAngles, std::span<const std::int32_t>, Matrix<float>);
+template void rope_forward(Stream, RopeAngles, std::span<const std::int32_t>, Matrix<bf16>);
+template void rope_backward(Stream, RopeAngles, std::span<const std::int32_t>, Matrix<float>);
+template void rope_backward(Stream, RopeAngles, std::span<const std::int32_t>, Matrix<bf16>);
 
 }  // namespace hrm::kernels
 #endif

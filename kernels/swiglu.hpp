@@ -15,4 +15,12 @@ void swiglu_forward(Stream, Matrix<const T> x, Matrix<T> h);
 template <class T>
 void swiglu_backward(Stream, Matrix<const T> x, Matrix<const T> dh, Matrix<T> dx, Matrix<T> h);
 
+/// In device memory.
+namespace cuda {
+template <class T>
+void swiglu_forward(Stream, Matrix<const T> x, Matrix<T> h);
+template <class T>
+void swiglu_backward(Stream, Matrix<const T> x, Matrix<const T> dh, Matrix<T> dx, Matrix<T> h);
+}  // namespace cuda
+
 }  // namespace hrm::kernels

@@ -1,5 +1,6 @@
 #include "kernels/swiglu.hpp"
 
+#include "kernels/cuda_dispatch.hpp"
 #include "kernels/simd_dispatch.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -57,12 +58,14 @@ HWY_AFTER_NAMESPACE();
 namespace hrm::kernels {
 
 template <class T>
-void swiglu_forward(Stream, Matrix<const T> x, Matrix<T> h) {
+void swiglu_forward(Stream stream, Matrix<const T> x, Matrix<T> h) {
+  HRM_CUDA_DISPATCH(stream, swiglu_forward<T>(stream, x, h));
   HRM_DISPATCH(gated_forward<T>(x, h));
 }
 
 template <class T>
-void swiglu_backward(Stream, Matrix<const T> x, Matrix<const T> dh, Matrix<T> dx, Matrix<T> h) {
+void swiglu_backward(Stream stream, Matrix<const T> x, Matrix<const T> dh, Matrix<T> dx, Matrix<T> h) {
+  HRM_CUDA_DISPATCH(stream, swiglu_backward<T>(stream, x, dh, dx, h));
   HRM_DISPATCH(gated_backward<T>(x, dh, dx, h));
 }
 

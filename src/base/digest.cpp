@@ -26,13 +26,6 @@ std::uint64_t sum_words(const void* data, std::size_t count, std::uint64_t first
 
 }  // namespace
 
-std::uint64_t splitmix64(std::uint64_t x) {
-  std::uint64_t z = x + 0x9E3779B97F4A7C15ULL;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-  return z ^ (z >> 31);
-}
-
 std::uint64_t digest_elements(const void* data, std::size_t count, std::size_t element_size, std::uint64_t first) {
   switch (element_size) {
     case 1:

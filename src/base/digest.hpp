@@ -9,7 +9,12 @@
 namespace hrm {
 
 /// splitmix64 of x (one step with the golden-ratio increment).
-std::uint64_t splitmix64(std::uint64_t x);
+constexpr std::uint64_t splitmix64(std::uint64_t x) {
+  std::uint64_t z = x + 0x9E3779B97F4A7C15ULL;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
+  return z ^ (z >> 31);
+}
 
 /// Part of a dataset's digest: elements of `element_size` bytes (1, 2, 4, 8; little-endian, zero-extended to 64 bits)
 /// whose first has row-major index `first`. Other element sizes (compounds) count as bytes: pass element_size 1.

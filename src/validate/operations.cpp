@@ -200,11 +200,11 @@ void embedding(const Group& group) {
   const Array<T> d_y = group.matrix<T>("d_y", shape);
   Array<T> y = like<T>(shape);
   Array<float> d_table = like<float>(table_shape);
-  kernels::EmbeddingOrder order;
+  kernels::EmbeddingOrderBuffer order(shape[0]);
 
   kernels::embedding_forward<T>(host, table.matrix(), ids, scale, y.matrix());
   kernels::sort_by_id(ids, order);
-  kernels::embedding_backward<T>(host, order, d_y.matrix(), scale, d_table.matrix());
+  kernels::embedding_backward<T>(host, order.order(), d_y.matrix(), scale, d_table.matrix());
 
   group.value("y", y, shape);
   group.gradient("d_table", d_table, table_shape);

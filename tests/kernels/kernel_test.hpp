@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/bf16.hpp"
+#include "base/device.hpp"
 #include "base/matrix.hpp"
 #include "base/random.hpp"
 #include "kernels/simd_dispatch.hpp"
@@ -18,6 +19,16 @@
 namespace hrm::test {
 
 using Values = std::vector<double>;
+
+/// Where the operations under test run: on the host, or (test_kernels_simt) as CUDA kernels over the shim of
+/// tests/simt, whose device memory is host memory.
+inline Stream test_stream() {
+#ifdef HRM_TEST_CUDA
+  return {DeviceType::cuda, nullptr};
+#else
+  return {};
+#endif
+}
 
 /// Standard normal numbers times `scale`.
 inline Values normals(std::int64_t count, std::uint64_t seed, double scale = 1.0) {
@@ -118,9 +129,13 @@ double tolerance(double steps) {
   return (std::is_same_v<T, bf16> ? std::ldexp(1.0, -8) : 0.0) + steps * std::ldexp(1.0, -24);
 }
 
-/// Runs work once per instruction set that this processor has.
+/// Runs work once per instruction set that this processor has; once where CUDA kernels are tested.
 template <class Work>
 void on_each_target(const Work& work) {
+  if (test_stream().device == DeviceType::cuda) {
+    work();
+    return;
+  }
   const std::int64_t all = hwy::SupportedTargets();
   for (const std::int64_t left_out : {std::int64_t{0}, std::int64_t{HWY_AVX3}, std::int64_t{HWY_AVX3 | HWY_AVX2}}) {
     hwy::SetSupportedTargetsForTest(all & ~left_out);
@@ -129,7 +144,7 @@ void on_each_target(const Work& work) {
   hwy::SetSupportedTargetsForTest(0);
 }
 
-/// Whether work() returns equal bytes on 1, 3 and 8 threads.
+/// Whether work() returns equal bytes on 1, 3 and 8 host threads; from CUDA kernels, whether it does so every time.
 template <class Work>
 bool same_on_all_threads(const Work& work) {
   const int before = omp_get_max_threads();

@@ -27,7 +27,8 @@ TYPED_TEST(CrossEntropy, EqualsReference) {
       std::vector<float> loss(6);
       std::vector<std::int32_t> argmax(6);
 
-      kernels::cross_entropy<TypeParam>({}, Stored<float>(logits, cols), labels, 0.125F, dlogits, loss, argmax);
+      kernels::cross_entropy<TypeParam>(test_stream(), Stored<float>(logits, cols), labels, 0.125F, dlogits, loss,
+                                        argmax);
 
       const reference::CrossEntropy expected = reference::cross_entropy(logits, labels, 0.125);
       EXPECT_LT(error(expected.loss, widened(loss)), tolerance<float>(4));
@@ -54,13 +55,14 @@ struct Sharded {
     const auto rows = labels.size();
     std::vector<kernels::EntropyPart> parts(static_cast<std::size_t>(cols / shard) * rows);
     for (std::int64_t first = 0; first < cols; first += shard) {
-      kernels::cross_entropy_parts({}, all.columns(first, shard), labels, static_cast<std::int32_t>(first),
+      kernels::cross_entropy_parts(test_stream(), all.columns(first, shard), labels, static_cast<std::int32_t>(first),
                                    std::span(parts).subspan(static_cast<std::size_t>(first / shard) * rows, rows));
     }
-    kernels::cross_entropy_join({}, parts, labels, loss, argmax);
+    kernels::cross_entropy_join(test_stream(), parts, labels, loss, argmax);
     for (std::int64_t first = 0; first < cols; first += shard) {
-      kernels::cross_entropy_gradient<T>({}, all.columns(first, shard), labels, static_cast<std::int32_t>(first), parts,
-                                         scale, gradient.columns(first, shard));
+      kernels::cross_entropy_gradient<T>(test_stream(), all.columns(first, shard), labels,
+                                         static_cast<std::int32_t>(first), parts, scale,
+                                         gradient.columns(first, shard));
     }
   }
 };
@@ -93,7 +95,7 @@ TYPED_TEST(CrossEntropy, OneShardHasTheBitsOfTheFusedKernel) {
   Stored<TypeParam> dlogits(3, 50);
   std::vector<float> loss(3);
   std::vector<std::int32_t> argmax(3);
-  kernels::cross_entropy<TypeParam>({}, Stored<float>(logits, 50), labels, 0.5F, dlogits, loss, argmax);
+  kernels::cross_entropy<TypeParam>(test_stream(), Stored<float>(logits, 50), labels, 0.5F, dlogits, loss, argmax);
 
   const Sharded<TypeParam> got(logits, 50, 50, labels, 0.5F);
 
@@ -128,8 +130,8 @@ TEST(CrossEntropyTies, ArgmaxIsTheFirstMaximum) {
   std::vector<float> loss(2);
   std::vector<std::int32_t> argmax(2);
 
-  kernels::cross_entropy<float>({}, Stored<float>(logits, 50), std::vector<std::int32_t>{3, 3}, 1.0F, dlogits, loss,
-                                argmax);
+  kernels::cross_entropy<float>(test_stream(), Stored<float>(logits, 50), std::vector<std::int32_t>{3, 3}, 1.0F,
+                                dlogits, loss, argmax);
 
   EXPECT_EQ(argmax, (std::vector<std::int32_t>{17, 0}));
 }
@@ -140,8 +142,8 @@ TEST(CrossEntropyRange, NearCertainLabelKeepsASmallLoss) {
   std::vector<float> loss(1);
   std::vector<std::int32_t> argmax(1);
 
-  kernels::cross_entropy<float>({}, Stored<float>(logits, 3), std::vector<std::int32_t>{0}, 1.0F, dlogits, loss,
-                                argmax);
+  kernels::cross_entropy<float>(test_stream(), Stored<float>(logits, 3), std::vector<std::int32_t>{0}, 1.0F, dlogits,
+                                loss, argmax);
 
   EXPECT_LT(error(reference::cross_entropy(logits, {0}, 1.0).loss, widened(loss)), 0.03);  // 1 + 2e-6 in float32
 }
@@ -154,8 +156,8 @@ TEST(CrossEntropyRange, NotANumberReachesTheLoss) {
     std::vector<float> loss(1);
     std::vector<std::int32_t> argmax(1);
 
-    kernels::cross_entropy<float>({}, Stored<float>(logits, 21), std::vector<std::int32_t>{4}, 1.0F, dlogits, loss,
-                                  argmax);
+    kernels::cross_entropy<float>(test_stream(), Stored<float>(logits, 21), std::vector<std::int32_t>{4}, 1.0F, dlogits,
+                                  loss, argmax);
 
     EXPECT_TRUE(std::isnan(loss[0]));
     EXPECT_GE(argmax[0], 0);
@@ -171,7 +173,7 @@ TYPED_TEST(CrossEntropy, IsTheSameOnAnyNumberOfThreads) {
     Stored<TypeParam> dlogits(200, 300);
     std::vector<float> loss(200);
     std::vector<std::int32_t> argmax(200);
-    kernels::cross_entropy<TypeParam>({}, logits, labels, 0.5F, dlogits, loss, argmax);
+    kernels::cross_entropy<TypeParam>(test_stream(), logits, labels, 0.5F, dlogits, loss, argmax);
     return std::pair(dlogits.bytes(), loss);
   };
 

@@ -34,7 +34,7 @@ TYPED_TEST(Elementwise, AddRoundsOnceAndMayOverwriteAnOperand) {
     const Values b = rounded<TypeParam>(normals(5 * 37, 2));
     Stored<TypeParam> out(a, 37);
 
-    kernels::add<TypeParam>({}, out, Stored<TypeParam>(b, 37), out);
+    kernels::add<TypeParam>(test_stream(), out, Stored<TypeParam>(b, 37), out);
 
     EXPECT_EQ(sum<TypeParam>(a, b), out.values());
     EXPECT_TRUE(out.gaps_untouched());
@@ -47,7 +47,7 @@ TYPED_TEST(Elementwise, AddRowAddsTheRowToEveryRow) {
   const std::vector<TypeParam> stored = stored_row<TypeParam>(row);
   Stored<TypeParam> out(5, 37);
 
-  kernels::add_row<TypeParam>({}, Stored<TypeParam>(a, 37), stored, out);
+  kernels::add_row<TypeParam>(test_stream(), Stored<TypeParam>(a, 37), stored, out);
 
   EXPECT_EQ(sum<TypeParam>(a, row), out.values());
 }
@@ -58,8 +58,8 @@ TYPED_TEST(Elementwise, FillAndCopyRows) {
   Stored<TypeParam> filled(4, 37);
   Stored<TypeParam> copied(4, 37, 8);
 
-  kernels::fill_rows<TypeParam>({}, stored, filled);
-  kernels::copy<TypeParam>({}, filled, copied);
+  kernels::fill_rows<TypeParam>(test_stream(), stored, filled);
+  kernels::copy<TypeParam>(test_stream(), filled, copied);
 
   EXPECT_EQ(sum<TypeParam>(Values(4 * 37, 0.0), row), filled.values());
   EXPECT_EQ(filled.values(), copied.values());
@@ -72,8 +72,8 @@ TYPED_TEST(Elementwise, GatherAndScatterRows) {
   Stored<TypeParam> gathered(4, 2);
   Stored<TypeParam> scattered(5, 2);
 
-  kernels::gather_rows<TypeParam>({}, x, rows, gathered);
-  kernels::scatter_rows<TypeParam>({}, gathered, rows, scattered);
+  kernels::gather_rows<TypeParam>(test_stream(), x, rows, gathered);
+  kernels::scatter_rows<TypeParam>(test_stream(), gathered, rows, scattered);
 
   EXPECT_EQ(gathered.values(), (Values{4, 4, 0, 0, 2, 2, 0, 0}));
   EXPECT_EQ(scattered.values(), (Values{0, 0, 0, 0, 2, 2, 0, 0, 4, 4}));
@@ -92,8 +92,8 @@ TYPED_TEST(Elementwise, SumOfPartsIsInTheirOrderAndRoundsOnce) {
     Stored<TypeParam> added(before, 37);
     const std::vector<Matrix<const TypeParam>> parts(stored.begin(), stored.end());
 
-    kernels::sum_parts<TypeParam>({}, parts, fresh, false);
-    kernels::sum_parts<TypeParam>({}, parts, added, true);
+    kernels::sum_parts<TypeParam>(test_stream(), parts, fresh, false);
+    kernels::sum_parts<TypeParam>(test_stream(), parts, added, true);
 
     const Values total = sum<float>(sum<float>(values[0], values[1]), values[2]);
     EXPECT_EQ(rounded<TypeParam>(total), fresh.values());
@@ -112,7 +112,7 @@ TYPED_TEST(Elementwise, CastRoundsToNearestEven) {
     from[4] = std::nanf("");
     std::vector<TypeParam> to(from.size());
 
-    kernels::cast<TypeParam>({}, from, to);
+    kernels::cast<TypeParam>(test_stream(), from, to);
 
     for (std::size_t i = 0; i < from.size(); ++i) {
       const TypeParam expected = from_float<TypeParam>(from[i]);
@@ -129,8 +129,8 @@ TEST(TreeAdd, AddsInPlaceWhateverTheSpan) {
     const std::vector<float> other = narrowed(b);
     const std::span<float> all(result);
 
-    kernels::tree_add({}, all.first(13), std::span(other).first(13));
-    kernels::tree_add({}, all.subspan(13), std::span(other).subspan(13));
+    kernels::tree_add(test_stream(), all.first(13), std::span(other).first(13));
+    kernels::tree_add(test_stream(), all.subspan(13), std::span(other).subspan(13));
 
     EXPECT_EQ(sum<float>(a, b), widened(result));
   });
@@ -140,7 +140,7 @@ TEST(BlockSquareSums, AreTheSameOnEveryInstructionSetAndThreadCount) {
   const std::vector<float> x = narrowed(normals(10 * 4096 + 77, 9, 1e-3));
   const auto run = [&] {
     std::vector<double> sums(11);
-    kernels::block_square_sums({}, x, 4096, sums);
+    kernels::block_square_sums(test_stream(), x, 4096, sums);
     return sums;
   };
 
@@ -154,7 +154,7 @@ TEST(BlockSquareSums, CoverTheShorterLastBlock) {
   const std::vector<float> x(100, 2.0F);
   std::vector<double> sums(3);
 
-  kernels::block_square_sums({}, x, 48, sums);
+  kernels::block_square_sums(test_stream(), x, 48, sums);
 
   EXPECT_EQ(sums, (std::vector<double>{192.0, 192.0, 16.0}));
 }
@@ -162,7 +162,7 @@ TEST(BlockSquareSums, CoverTheShorterLastBlock) {
 TEST(Zero, SetsEveryElement) {
   std::vector<float> x(50001, 3.0F);
 
-  kernels::zero({}, std::span(x).subspan(1));
+  kernels::zero(test_stream(), std::span(x).subspan(1));
 
   EXPECT_EQ(x[0], 3.0F);
   EXPECT_EQ(std::accumulate(x.begin(), x.end(), 0.0F), 3.0F);

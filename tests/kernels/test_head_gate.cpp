@@ -24,8 +24,8 @@ TYPED_TEST(HeadGate, EqualsReference) {
       Stored<TypeParam> dgate(4, cols);
       Stored<TypeParam> da(dy, cols);
 
-      kernels::head_gate_forward<TypeParam>({}, gates, inputs, y);
-      kernels::head_gate_backward<TypeParam>({}, gates, inputs, da, dgate, da, again);
+      kernels::head_gate_forward<TypeParam>(test_stream(), gates, inputs, y);
+      kernels::head_gate_backward<TypeParam>(test_stream(), gates, inputs, da, dgate, da, again);
 
       const reference::HeadGateGradient expected = reference::head_gate_gradient(gate, a, dy);
       EXPECT_LT(error(reference::head_gate(gate, a), y.values()), tolerance<TypeParam>(8));
@@ -40,7 +40,7 @@ TEST(HeadGateRange, ExtremeGatesAreFinite) {
   const Values gate = {-1e30, -200, -90, 90, 200, 1e30};
   Stored<float> y(1, 6);
 
-  kernels::head_gate_forward<float>({}, Stored<float>(gate, 6), Stored<float>(Values(6, 2.0), 6), y);
+  kernels::head_gate_forward<float>(test_stream(), Stored<float>(gate, 6), Stored<float>(Values(6, 2.0), 6), y);
 
   EXPECT_LT(error({0, 0, 0, 2, 2, 2}, y.values()), 1e-7);
 }
@@ -48,7 +48,7 @@ TEST(HeadGateRange, ExtremeGatesAreFinite) {
 TYPED_TEST(HeadGate, IsTheSameOnAnyNumberOfThreads) {
   const auto run = [] {
     Stored<TypeParam> y(333, 65);
-    kernels::head_gate_forward<TypeParam>({}, Stored<TypeParam>(normals(333 * 65, 4), 65),
+    kernels::head_gate_forward<TypeParam>(test_stream(), Stored<TypeParam>(normals(333 * 65, 4), 65),
                                           Stored<TypeParam>(normals(333 * 65, 5), 65), y);
     return y.bytes();
   };

@@ -30,7 +30,7 @@ TYPED_TEST(RmsNorm, ForwardEqualsReference) {
       Stored<TypeParam> y(6, cols);
       std::vector<float> rstd(6);
 
-      kernels::rmsnorm_forward<TypeParam>({}, Stored<TypeParam>(x, cols), eps, y, rstd);
+      kernels::rmsnorm_forward<TypeParam>(test_stream(), Stored<TypeParam>(x, cols), eps, y, rstd);
 
       const Values expected = reference::rmsnorm(x, static_cast<std::size_t>(cols), static_cast<double>(eps));
       EXPECT_LT(error(expected, y.values()), tolerance<TypeParam>(8 + static_cast<double>(cols) / 16));
@@ -47,13 +47,13 @@ TYPED_TEST(RmsNorm, BackwardEqualsReferenceAndAccumulates) {
       const Values old = rounded<TypeParam>(normals(5 * cols, 4));
       Stored<TypeParam> y(5, cols);
       std::vector<float> rstd(5);
-      kernels::rmsnorm_forward<TypeParam>({}, Stored<TypeParam>(x, cols), eps, y, rstd);
+      kernels::rmsnorm_forward<TypeParam>(test_stream(), Stored<TypeParam>(x, cols), eps, y, rstd);
       Stored<TypeParam> plain(5, cols);
       Stored<TypeParam> summed(old, cols);
       const Stored<TypeParam> dy(upstream, cols);
 
-      kernels::rmsnorm_backward<TypeParam>({}, y, rstd, dy, plain, false);
-      kernels::rmsnorm_backward<TypeParam>({}, y, rstd, dy, summed, true);
+      kernels::rmsnorm_backward<TypeParam>(test_stream(), y, rstd, dy, plain, false);
+      kernels::rmsnorm_backward<TypeParam>(test_stream(), y, rstd, dy, summed, true);
 
       const auto n = static_cast<std::size_t>(cols);
       Values expected = reference::rmsnorm_gradient(x, upstream, n, static_cast<double>(eps));
@@ -72,9 +72,9 @@ TYPED_TEST(RmsNorm, WorksInPlaceAndOnAnyNumberOfThreads) {
   const auto run = [&] {
     Stored<TypeParam> y(x, 77);
     std::vector<float> rstd(300);
-    kernels::rmsnorm_forward<TypeParam>({}, y, eps, y, rstd);
+    kernels::rmsnorm_forward<TypeParam>(test_stream(), y, eps, y, rstd);
     Stored<TypeParam> dy(normals(300 * 77, 6), 77);
-    kernels::rmsnorm_backward<TypeParam>({}, y, rstd, dy, dy, false);
+    kernels::rmsnorm_backward<TypeParam>(test_stream(), y, rstd, dy, dy, false);
     return dy.bytes();
   };
 

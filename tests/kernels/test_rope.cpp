@@ -23,8 +23,8 @@ TYPED_TEST(Rope, RotatesByThePositionsAngle) {
       Stored<TypeParam> there(x, cols);
       Stored<TypeParam> back(x, cols);
 
-      kernels::rope_forward<TypeParam>({}, table, positions, there);
-      kernels::rope_backward<TypeParam>({}, table, positions, back);
+      kernels::rope_forward<TypeParam>(test_stream(), table, positions, there);
+      kernels::rope_backward<TypeParam>(test_stream(), table, positions, back);
 
       const auto d = static_cast<std::size_t>(head_dim);
       EXPECT_LT(error(reference::rope(x, positions, d, theta, 1), there.values()), tolerance<TypeParam>(4));
@@ -42,7 +42,7 @@ TYPED_TEST(Rope, IsTheSameOnAnyNumberOfThreads) {
   }
   const auto run = [&] {
     Stored<TypeParam> x(normals(512 * 60, 2), 60);
-    kernels::rope_forward<TypeParam>({}, table, positions, x);
+    kernels::rope_forward<TypeParam>(test_stream(), table, positions, x);
     return x.bytes();
   };
 

@@ -21,8 +21,8 @@ TYPED_TEST(Swiglu, EqualsReferenceInPlace) {
       Stored<TypeParam> dx(x, 2 * f);
       Stored<TypeParam> h(dh, f);
 
-      kernels::swiglu_forward<TypeParam>({}, dx, forward);
-      kernels::swiglu_backward<TypeParam>({}, dx, h, dx, h);
+      kernels::swiglu_forward<TypeParam>(test_stream(), dx, forward);
+      kernels::swiglu_backward<TypeParam>(test_stream(), dx, h, dx, h);
 
       EXPECT_LT(error(reference::swiglu(x, size), forward.values()), tolerance<TypeParam>(8));
       EXPECT_LT(error(reference::swiglu_gradient(x, dh, size), dx.values()), tolerance<TypeParam>(8));
@@ -35,7 +35,7 @@ TYPED_TEST(Swiglu, EqualsReferenceInPlace) {
 TYPED_TEST(Swiglu, IsTheSameOnAnyNumberOfThreads) {
   const auto run = [] {
     Stored<TypeParam> h(300, 70);
-    kernels::swiglu_forward<TypeParam>({}, Stored<TypeParam>(normals(300 * 140, 3), 140), h);
+    kernels::swiglu_forward<TypeParam>(test_stream(), Stored<TypeParam>(normals(300 * 140, 3), 140), h);
     return h.bytes();
   };
 
