@@ -27,7 +27,7 @@ struct SequenceLayout {
   std::span<const std::int32_t> cu_seqlens;
   std::span<const std::int32_t> prefix_lens;
   MaskType mask = MaskType::prefixlm;
-  std::span<const AttentionTile> tiles;  ///< of attention_tiles, in device memory; the lists above stay on the host
+  std::span<const AttentionTile> tiles{};  ///< of attention_tiles, in device memory; the lists above stay on the host
 };
 
 /// Sizes of the packs that attention sees.

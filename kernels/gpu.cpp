@@ -153,6 +153,18 @@ std::unique_ptr<Device> make_gpu(int index) {
   return std::make_unique<cuda::Gpu>(index);
 }
 
+std::string gpu_products() {
+  return cuda::gemm_library();
+}
+
+std::string gpu_product_choices() {
+  return cuda::gemm_choices();
+}
+
+void adopt_gpu_product_choices(const std::string& choices) {
+  cuda::adopt_gemm_choices(choices);
+}
+
 bool gpu_memory_is_host_memory() {
 #ifdef HRM_SIMT
   return true;
@@ -168,6 +180,16 @@ int gpu_count() {
 std::unique_ptr<Device> make_gpu(int) {
   fail(ExitCode::bad_config, "this build has no CUDA back end; set device.type = cpu, or build with HRM_CUDA=ON");
 }
+
+std::string gpu_products() {
+  return "none";
+}
+
+std::string gpu_product_choices() {
+  return {};
+}
+
+void adopt_gpu_product_choices(const std::string&) {}
 
 bool gpu_memory_is_host_memory() {
   return false;

@@ -1,6 +1,7 @@
 #include "app/options.hpp"
 #include "app/threads.hpp"
 #include "base/error.hpp"
+#include "comm/use_device.hpp"
 #include "validate/validate.hpp"
 
 namespace hrm::app {
@@ -63,6 +64,7 @@ int run_validate(Arguments args, comm::Communicator& world) {
   const config::RunConfig config = resolve_config(world, *values).config;
   set_threads(world, config.device.threads);
   comm::Grid grid = comm::make_grid(world, config.parallel.tensor);
+  comm::use_device(grid, comm::choose_device(world, config.device.type), config.watchdog.least_seconds);
   for (const std::string& file : (*values)["file"].as<std::vector<std::string>>()) {
     validate::validate_file(file, {grid, config}, report);
   }

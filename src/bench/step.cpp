@@ -11,6 +11,7 @@
 #include "base/timer.hpp"
 #include "bench/gemm.hpp"
 #include "comm/grid.hpp"
+#include "comm/use_device.hpp"
 #include "config/resolve.hpp"
 #include "plan/cost.hpp"
 #include "train/learner.hpp"
@@ -107,11 +108,14 @@ struct Ranks {
   Ranks(comm::Communicator& world, const config::RunConfig& config, const StepOptions& options) {
     if (options.modelled_ranks == 0) {
       grid = comm::make_grid(world, config.parallel.tensor);
+      comm::use_device(grid, comm::choose_device(world, config.device.type), config.watchdog.least_seconds);
       return;
     }
     auto data = std::make_unique<comm::ModelledCommunicator>(0, options.modelled_ranks, options.link);
     modelled = data.get();
-    grid = {&world, std::move(data), comm::serial_communicator()};
+    grid.world = &world;
+    grid.data = std::move(data);
+    grid.tensor = comm::serial_communicator();
   }
   double busy_seconds() const { return modelled == nullptr ? 0 : modelled->busy_seconds(); }
 

@@ -11,6 +11,7 @@
 namespace hrm::comm {
 
 struct Grid {
+  std::unique_ptr<Device> owned_device;  ///< outlives the groups below
   Communicator* world = nullptr;
   std::unique_ptr<Communicator> data;    ///< the ranks that hold the same slices and work on other packs
   std::unique_ptr<Communicator> tensor;  ///< the ranks that work on the same packs and hold other slices

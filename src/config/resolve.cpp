@@ -145,9 +145,6 @@ void check_interval_minutes(const std::string& text) {
 void check(const RunConfig& config) {
   check_given_sizes(config.model);
   check_interval_minutes(config.checkpoint.interval_minutes);
-  if (config.device.type == "cuda") {
-    fail(ExitCode::bad_config, "device.type = cuda: this build has no CUDA back end; take auto or cpu");
-  }
 }
 
 void require_text(const char* key, const std::string& value, const char* meaning) {

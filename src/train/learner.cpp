@@ -10,6 +10,7 @@
 #include "base/log.hpp"
 #include "base/timer.hpp"
 #include "kernels/elementwise.hpp"
+#include "kernels/gpu.hpp"
 #include "model/parameters.hpp"
 
 namespace hrm::train {
@@ -89,6 +90,9 @@ Learner::Learner(comm::Grid& grid, const config::RunConfig& config, Precision pr
                   static_cast<std::size_t>(flat_blocks(table()) * grid.place().size));
   rows_left_.reserve(table().buckets.size());
   network_->set_feed(&gather_);
+  if (!device().is_host()) {
+    kernels::adopt_gpu_product_choices(comm::broadcast_text(*grid.world, kernels::gpu_product_choices()));
+  }
 }
 
 Learner::~Learner() {

@@ -10,7 +10,8 @@
 
 namespace hrm::train {
 
-RunFacts make_facts(int ranks, config::RunConfig config, const io::CorpusInfo& corpus) {
+RunFacts make_facts(int ranks, config::RunConfig config, const io::CorpusInfo& corpus, DeviceType device,
+                    const std::string& device_fingerprint) {
   config::check_training(config);
   config.model = config::complete_model(config.model, corpus.vocab_size);
   config::check_tensor(config.model, config.parallel.tensor);
@@ -27,7 +28,8 @@ RunFacts make_facts(int ranks, config::RunConfig config, const io::CorpusInfo& c
   facts.tokenizer_json = corpus.tokenizer_json;
   facts.ranks = ranks;
   facts.threads = omp_get_max_threads();
-  facts.fingerprint = fingerprint(facts.config);
+  facts.device = device;
+  facts.fingerprint = fingerprint(facts.config, device_fingerprint);
   return facts;
 }
 
@@ -51,7 +53,7 @@ void check_same_facts(comm::Communicator& world, const RunFacts& facts) {
 }
 
 void settle_precision(comm::Communicator& world, RunFacts& facts, const std::string& stored) {
-  std::int64_t without = kernels::native_bf16() ? 0 : 1;
+  std::int64_t without = facts.device == DeviceType::cuda || kernels::native_bf16() ? 0 : 1;
   world.max(std::span<std::int64_t>(&without, 1));
   facts.precision = config::resolved_precision(facts.config.train.precision, without == 0, stored);
 }

@@ -5,6 +5,7 @@
 #include "base/digest.hpp"
 #include "base/log.hpp"
 #include "comm/grid.hpp"
+#include "comm/use_device.hpp"
 #include "config/resolve.hpp"
 #include "data/batch_plan.hpp"
 #include "data/loader.hpp"
@@ -364,9 +365,11 @@ ExitCode train(comm::Communicator& world, const config::RunConfig& given, const 
   config::check_training(config);
   config::check_model(config.model);
   comm::Grid grid = comm::make_grid(world, config.parallel.tensor);
+  comm::use_device(grid, comm::choose_device(world, config.device.type), config.watchdog.least_seconds);
   std::optional<infer::LoadedModel> source = load_source(grid, options, config);
   data::SharedCorpus corpus(world, config.data.path);
-  RunFacts facts = make_facts(world.size(), config, corpus.info());
+  RunFacts facts = make_facts(world.size(), config, corpus.info(), grid.device->type(),
+                             comm::device_fingerprint(*grid.device));
   check_same_facts(world, facts);
   if (source) {
     check_source(*source, facts);

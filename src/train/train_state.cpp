@@ -24,9 +24,10 @@ config::Identity identity(config::RunConfig config, const std::string& precision
 
 }  // namespace
 
-std::string fingerprint(const config::RunConfig& config) {
-  return fmt::format("{} {}; {}; {}; tensor {}{}", created_by(), build_type(), kernels::matmul_library(),
-                     kernels::instruction_set(), config.parallel.tensor,
+std::string fingerprint(const config::RunConfig& config, const std::string& device) {
+  const std::string host = fmt::format("{}; {}", kernels::matmul_library(), kernels::instruction_set());
+  return fmt::format("{} {}; {}; tensor {}{}", created_by(), build_type(), device.empty() ? host : device,
+                     config.parallel.tensor,
                      config.train.deterministic ? "" : "; gradients summed in the library's order");
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/device.hpp"
 #include "config/run_config.hpp"
 #include "io/checkpoint.hpp"
 
@@ -33,12 +34,13 @@ struct RunFacts {
   std::string tokenizer_json;
   std::int64_t ranks = 1;
   std::int64_t threads = 1;
+  DeviceType device = DeviceType::cpu;
   std::string fingerprint;
 };
 
-/// What bits depend on besides a run's identity: program build, instruction set, library versions, tensor-parallel
-/// size.
-std::string fingerprint(const config::RunConfig& config);
+/// What bits depend on besides a run's identity: program build, instruction set or device (comm::device_fingerprint),
+/// library versions, tensor-parallel size.
+std::string fingerprint(const config::RunConfig& config, const std::string& device);
 
 /// `cursors`: rows that each stratum had given before the state's epoch (for people; a restart derives them).
 io::CheckpointMeta to_meta(const TrainState& state, const RunFacts& facts, std::span<const std::uint64_t> cursors);
