@@ -1,0 +1,53 @@
+#pragma once
+// What the sanitizers have to be told about threads that they do not see: nothing in a plain build.
+#if defined(__SANITIZE_THREAD__)
+#define HRM_SIMT_TSAN 1
+#include <sanitizer/tsan_interface.h>
+extern "C" {
+void AnnotateIgnoreReadsBegin(const char* file, int line);
+void AnnotateIgnoreReadsEnd(const char* file, int line);
+void AnnotateIgnoreWritesBegin(const char* file, int line);
+void AnnotateIgnoreWritesEnd(const char* file, int line);
+}
+#elif defined(__SANITIZE_ADDRESS__)
+#define HRM_SIMT_ASAN 1
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace hrm::simt {
+
+/// The shim's own reads and writes are no accesses of the kernel: threads of a block take turns inside the shim without
+/// any order that the kernel could count on.
+class Muted {
+ public:
+  Muted(const Muted&) = delete;
+  Muted& operator=(const Muted&) = delete;
+#ifdef HRM_SIMT_TSAN
+  Muted() {
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+  }
+  ~Muted() {
+    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+  }
+#else
+  Muted() {}
+  ~Muted() {}
+#endif
+};
+
+/// What the caller did before becomes visible to whoever calls acquire_order later.
+inline void release_order([[maybe_unused]] void* object) {
+#ifdef HRM_SIMT_TSAN
+  __tsan_release(object);
+#endif
+}
+inline void acquire_order([[maybe_unused]] void* object) {
+#ifdef HRM_SIMT_TSAN
+  __tsan_acquire(object);
+#endif
+}
+
+}  // namespace hrm::simt
