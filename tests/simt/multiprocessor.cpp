@@ -81,15 +81,19 @@ void Multiprocessor::start_block() {
 }
 
 void Multiprocessor::live() {
+  const Muted muted;
   Fiber::entered();
   Multiprocessor& processor = *multiprocessor_now;
   Thread& self = *thread_now;
   for (;;) {
+    const Launch launch = processor.launch_;
     Fiber* next = &processor.host_;
     acquire_order(&processor.start_order_);
     try {
-      processor.launch_.body(processor.launch_.arguments);
-      const Muted muted;
+      {
+        const Unmuted unmuted;
+        launch.body(launch.arguments);
+      }
       next = &processor.leave();
     } catch (...) {
       processor.failure_ = std::current_exception();

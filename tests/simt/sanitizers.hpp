@@ -17,25 +17,35 @@ void AnnotateIgnoreWritesEnd(const char* file, int line);
 
 namespace hrm::simt {
 
+inline void mute() {
+#ifdef HRM_SIMT_TSAN
+  AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+  AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+#endif
+}
+inline void unmute() {
+#ifdef HRM_SIMT_TSAN
+  AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+  AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+#endif
+}
+
 /// The shim's own reads and writes are no accesses of the kernel: threads of a block take turns inside the shim without
-/// any order that the kernel could count on.
+/// any order that the kernel could count on. So ThreadSanitizer does not look while one of these lives.
 class Muted {
  public:
+  Muted() { mute(); }
+  ~Muted() { unmute(); }
   Muted(const Muted&) = delete;
   Muted& operator=(const Muted&) = delete;
-#ifdef HRM_SIMT_TSAN
-  Muted() {
-    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
-    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
-  }
-  ~Muted() {
-    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
-    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
-  }
-#else
-  Muted() {}
-  ~Muted() {}
-#endif
+};
+/// Looks again, while this lives inside a Muted.
+class Unmuted {
+ public:
+  Unmuted() { unmute(); }
+  ~Unmuted() { mute(); }
+  Unmuted(const Unmuted&) = delete;
+  Unmuted& operator=(const Unmuted&) = delete;
 };
 
 /// What the caller did before becomes visible to whoever calls acquire_order later.
