@@ -52,7 +52,7 @@ Fiber::Fiber() {
   pthread_attr_destroy(&attributes);
   bottom_ = static_cast<char*>(bottom);
 #ifdef HRM_SIMT_TSAN
-  order_ = __tsan_get_current_fiber();
+  sanitizer_ = __tsan_get_current_fiber();
 #endif
 }
 
@@ -76,10 +76,10 @@ Fiber::~Fiber() {
 void Fiber::restart() {
 #ifdef HRM_SIMT_TSAN
   // Never destroyed: a fiber rests inside the muted shim, and ThreadSanitizer complains about an end there.
-  order_ = __tsan_create_fiber(0);
+  sanitizer_ = __tsan_create_fiber(0);
 #endif
 #ifdef HRM_SIMT_ASAN
-  fake_stack_ = nullptr;
+  sanitizer_ = nullptr;
   __asan_unpoison_memory_region(bottom_, bytes_);
 #endif
   const std::size_t shift = number_ * 192 % 4096;
@@ -110,10 +110,10 @@ void Fiber::entered() {
 
 void Fiber::go(Fiber& from, Fiber& to) {
 #ifdef HRM_SIMT_ASAN
-  __sanitizer_start_switch_fiber(&from.fake_stack_, to.bottom_, to.bytes_);
+  __sanitizer_start_switch_fiber(&from.sanitizer_, to.bottom_, to.bytes_);
 #endif
 #ifdef HRM_SIMT_TSAN
-  __tsan_switch_to_fiber(to.order_, __tsan_switch_to_fiber_no_sync);
+  __tsan_switch_to_fiber(to.sanitizer_, __tsan_switch_to_fiber_no_sync);
 #endif
 #ifdef HRM_SIMT_PORTABLE
   swapcontext(&from.context_, &to.context_);
@@ -121,7 +121,7 @@ void Fiber::go(Fiber& from, Fiber& to) {
   hrm_simt_switch(&from.stack_pointer_, to.stack_pointer_);
 #endif
 #ifdef HRM_SIMT_ASAN
-  __sanitizer_finish_switch_fiber(from.fake_stack_, nullptr, nullptr);
+  __sanitizer_finish_switch_fiber(from.sanitizer_, nullptr, nullptr);
 #endif
 }
 

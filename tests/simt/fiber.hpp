@@ -40,12 +40,7 @@ class Fiber {
 #ifdef HRM_SIMT_PORTABLE
   ucontext_t context_{};
 #endif
-#ifdef HRM_SIMT_ASAN
-  void* fake_stack_ = nullptr;
-#endif
-#ifdef HRM_SIMT_TSAN
-  void* order_ = nullptr;
-#endif
+  void* sanitizer_ = nullptr;  ///< AddressSanitizer's fake stack or ThreadSanitizer's fiber
 };
 
 }  // namespace hrm::simt

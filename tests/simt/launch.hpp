@@ -18,14 +18,6 @@ void put_on_stream(cudaStream_t stream, std::function<void()> work);
 
 namespace hrm::kernels::cuda {
 
-/// Throws InternalError with CUDA's own words.
-[[noreturn]] void fail(cudaError_t code, const char* what);
-inline void check(cudaError_t code, const char* what) {
-  if (code != cudaSuccess) {
-    fail(code, what);
-  }
-}
-
 /// Puts one launch of `kernel` on the stream. Throws KernelError for what the launch or the kernel does wrong.
 template <class... Parameters, class... Args>
 void launch(Stream stream, dim3 grid, dim3 block, std::size_t shared_bytes, void (*kernel)(Parameters...),

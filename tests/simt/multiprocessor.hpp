@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
-#include <source_location>
 #include <string>
 #include <vector>
 
@@ -19,7 +18,15 @@
 
 namespace hrm::simt {
 
-using Where = std::source_location;
+/// A place in a kernel's source. As a default argument, current() is the place of the call.
+struct Where {
+  const char* file = nullptr;
+  int line = 0;
+
+  static constexpr Where current(const char* file_here = __builtin_FILE(), int line_here = __builtin_LINE()) {
+    return {file_here, line_here};
+  }
+};
 
 constexpr unsigned warp_size = 32;
 constexpr unsigned max_threads = 1024;

@@ -46,13 +46,13 @@ void kernel_error(const std::string& what) {
 }
 
 bool Call::same(const Call& other) const {
-  return mask == other.mask && where.line() == other.where.line() &&
+  return mask == other.mask && where.line == other.where.line &&
          (name == other.name || std::strcmp(name, other.name) == 0) &&
-         (where.file_name() == other.where.file_name() || std::strcmp(where.file_name(), other.where.file_name()) == 0);
+         (where.file == other.where.file || std::strcmp(where.file, other.where.file) == 0);
 }
 
 std::string Call::text() const {
-  std::string result = fmt::format("{} at {}:{}", name, where.file_name(), where.line());
+  std::string result = fmt::format("{} at {}:{}", name, where.file, where.line);
   return mask == 0 ? result : fmt::format("{} (mask {:#x})", result, mask);
 }
 

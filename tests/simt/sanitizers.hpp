@@ -17,13 +17,16 @@ void AnnotateIgnoreWritesEnd(const char* file, int line);
 
 namespace hrm::simt {
 
-inline void mute() {
+// Inlined everywhere: code without sanitizers, linked to code with them, would bring empty functions of these names.
+#define HRM_SIMT_INLINE inline __attribute__((always_inline))
+
+HRM_SIMT_INLINE void mute() {
 #ifdef HRM_SIMT_TSAN
   AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
   AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
 #endif
 }
-inline void unmute() {
+HRM_SIMT_INLINE void unmute() {
 #ifdef HRM_SIMT_TSAN
   AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
   AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
@@ -34,30 +37,32 @@ inline void unmute() {
 /// any order that the kernel could count on. So ThreadSanitizer does not look while one of these lives.
 class Muted {
  public:
-  Muted() { mute(); }
-  ~Muted() { unmute(); }
+  HRM_SIMT_INLINE Muted() { mute(); }
+  HRM_SIMT_INLINE ~Muted() { unmute(); }
   Muted(const Muted&) = delete;
   Muted& operator=(const Muted&) = delete;
 };
 /// Looks again, while this lives inside a Muted.
 class Unmuted {
  public:
-  Unmuted() { unmute(); }
-  ~Unmuted() { mute(); }
+  HRM_SIMT_INLINE Unmuted() { unmute(); }
+  HRM_SIMT_INLINE ~Unmuted() { mute(); }
   Unmuted(const Unmuted&) = delete;
   Unmuted& operator=(const Unmuted&) = delete;
 };
 
 /// What the caller did before becomes visible to whoever calls acquire_order later.
-inline void release_order([[maybe_unused]] void* object) {
+HRM_SIMT_INLINE void release_order([[maybe_unused]] void* object) {
 #ifdef HRM_SIMT_TSAN
   __tsan_release(object);
 #endif
 }
-inline void acquire_order([[maybe_unused]] void* object) {
+HRM_SIMT_INLINE void acquire_order([[maybe_unused]] void* object) {
 #ifdef HRM_SIMT_TSAN
   __tsan_acquire(object);
 #endif
 }
+
+#undef HRM_SIMT_INLINE
 
 }  // namespace hrm::simt
