@@ -1,7 +1,5 @@
 // Forward pass on tensor cores: a block takes 128 queries of one head, its warps 32 each, and walks over the keys that
-// they see, 64 at a time, with a running softmax. While scores are made the values come in, while those are summed the
-// next keys: two barriers a tile. 32 rows per warp, because every row that shares a matrix load halves its cost: with 16
-// shared memory, not the tensor cores, would set the speed.
+// they see, 32 at a time, with a running softmax, while the next 32 come in.
 #include <limits>
 
 #include "kernels/attention_general_cuda.hpp"
@@ -13,11 +11,10 @@ namespace {
 
 constexpr int blocks = 2;  // of 16 queries per warp
 constexpr int warp_queries = 16 * blocks;
-constexpr int keys = 64;  // per step
 constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
 
 template <int head>
-constexpr std::size_t shared_bytes = (tile_rows + 2 * keys) * shared_stride<head> * sizeof(bf16);
+constexpr std::size_t shared_bytes = (tile_rows + 4 * step) * shared_stride<head> * sizeof(bf16);
 
 /// Largest raw score so far and this lane's share of Σ exp2(scale (score - largest)), per row.
 struct Softmax {
@@ -25,17 +22,25 @@ struct Softmax {
   float total[blocks][2];
 };
 
+__device__ __forceinline__ void open_softmax(Softmax& softmax) {
+#pragma unroll
+  for (int i = 0; i < blocks * 2; ++i) {
+    softmax.largest[i / 2][i % 2] = minus_infinity;
+    softmax.total[i / 2][i % 2] = 0.0F;
+  }
+}
 
-/// Scores of keys that a row does not see become minus infinity. `query` is the lane's first row, `key` its first column.
+/// Scores of keys that a row does not see become minus infinity. `query` is the lane's first row, `key` its first
+/// column.
 __device__ __forceinline__ void mask_scores(const AttentionTile& tile, int query, int key,
-                                            float (&scores)[blocks][keys / 8][4]) {
+                                            float (&scores)[blocks][step / 8][4]) {
 #pragma unroll
   for (int m = 0; m < blocks; ++m) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int seen = seen_keys(tile, query + m * 16 + half * 8) - key;
 #pragma unroll
-      for (int n = 0; n < keys / 8; ++n) {
+      for (int n = 0; n < step / 8; ++n) {
         scores[m][n][half * 2] = n * 8 < seen ? scores[m][n][half * 2] : minus_infinity;
         scores[m][n][half * 2 + 1] = n * 8 + 1 < seen ? scores[m][n][half * 2 + 1] : minus_infinity;
       }
@@ -46,8 +51,8 @@ __device__ __forceinline__ void mask_scores(const AttentionTile& tile, int query
 /// weights = exp2(scale (score - largest)); what was summed before shrinks to the new largest score. Every
 /// row has seen key 0, so that `largest` is finite.
 template <int head>
-__device__ __forceinline__ void add_to_softmax(float scale, const float (&scores)[blocks][keys / 8][4],
-                                               Rounded<blocks, keys / 8>& weights, Softmax& softmax,
+__device__ __forceinline__ void add_to_softmax(float scale, const float (&scores)[blocks][step / 8][4],
+                                               Rounded<blocks, step / 8>& weights, Softmax& softmax,
                                                float (&sums)[blocks][head / 8][4]) {
 #pragma unroll
   for (int m = 0; m < blocks; ++m) {
@@ -56,7 +61,7 @@ __device__ __forceinline__ void add_to_softmax(float scale, const float (&scores
       const float before = softmax.largest[m][half];
       float largest = before;
 #pragma unroll
-      for (int n = 0; n < keys / 8; ++n) {
+      for (int n = 0; n < step / 8; ++n) {
         largest = fmaxf(largest, fmaxf(scores[m][n][half * 2], scores[m][n][half * 2 + 1]));
       }
       largest = fmaxf(largest, __shfl_xor_sync(all_lanes, largest, 1));
@@ -65,7 +70,7 @@ __device__ __forceinline__ void add_to_softmax(float scale, const float (&scores
       const float shift = largest * scale;
       float total = softmax.total[m][half] * shrink;
 #pragma unroll
-      for (int n = 0; n < keys / 8; ++n) {
+      for (int n = 0; n < step / 8; ++n) {
         const float even = fast_exp2(fmaf(scores[m][n][half * 2], scale, -shift));
         const float odd = fast_exp2(fmaf(scores[m][n][half * 2 + 1], scale, -shift));
         total += even + odd;
@@ -102,69 +107,56 @@ __device__ __forceinline__ void close_softmax(float scale, const Softmax& softma
   }
 }
 
-// Registers hold 192 sums of a head of 128, so two blocks share a multiprocessor; smaller heads leave room for three.
 template <int head>
-__global__ __launch_bounds__(threads, 2) void forward_kernel(const AttentionTile* tiles, int heads,
-                                                                              float scale, Matrix<const bf16> q,
-                                                                              Matrix<const bf16> k,
-                                                                              Matrix<const bf16> v, Matrix<bf16> out,
-                                                                              float* lse) {
-  HRM_DYNAMIC_SHARED(bf16, q_rows);                               // (tile_rows, head)
-  bf16* k_rows = q_rows + tile_rows * shared_stride<head>;        // (keys, head)
-  bf16* v_rows = k_rows + keys * shared_stride<head>;             // (keys, head)
+__global__ __launch_bounds__(threads, 2) void forward_kernel(const AttentionTile* tiles, int heads, float scale,
+                                                             Matrix<const bf16> q, Matrix<const bf16> k,
+                                                             Matrix<const bf16> v, Matrix<bf16> out, float* lse) {
+  HRM_DYNAMIC_SHARED(bf16, q_rows);                         // (tile_rows, head)
+  bf16* k_rows = q_rows + tile_rows * shared_stride<head>;  // (2, step, head)
+  bf16* v_rows = k_rows + 2 * step * shared_stride<head>;   // (2, step, head)
   const Place place = place_of<tile_rows, false>(tiles, heads);
   const AttentionTile& tile = place.tile;
-  const int lane = lane_id();
-  const int warp_row = warp_id() * warp_queries;
-  const int query = place.begin + warp_row;
-  const std::int64_t column = place.head * head;
-  const bf16* first_k = k.row(tile.first) + column;
-  const bf16* first_v = v.row(tile.first) + column;
-  const int end = seen_keys(tile, std::min(place.begin + tile_rows, tile.length) - 1);
-  const int warp_end = query < tile.length ? seen_keys(tile, std::min(query + warp_queries, tile.length) - 1) : 0;
+  const int column = place.head * head;
+  const int query = place.begin + warp_id() * warp_queries;
+  bf16* warp_q = q_rows + warp_id() * warp_queries * shared_stride<head>;
+  const int end = seen_by(tile, place.begin, tile_rows);
+  const int warp_end = seen_by(tile, query, warp_queries);
+  const auto copy_keys = [&](int key) {
+    const int at = key % (2 * step) * shared_stride<head>;
+    copy_rows<head, step>(k_rows + at, k, tile.first + key, column, tile.length - key);
+    copy_rows<head, step>(v_rows + at, v, tile.first + key, column, tile.length - key);
+    copy_async_commit();
+  };
 
-  float scores[blocks][keys / 8][4];
   float sums[blocks][head / 8][4];
   clear(sums);
   Softmax softmax;
-#pragma unroll
-  for (int i = 0; i < blocks * 2; ++i) {
-    softmax.largest[i / 2][i % 2] = minus_infinity;
-    softmax.total[i / 2][i % 2] = 0.0F;
-  }
-  copy_rows<head, tile_rows>(q_rows, q.row(tile.first + place.begin) + column, static_cast<int>(q.stride), tile.length - place.begin);
-  copy_rows<head, keys>(k_rows, first_k, static_cast<int>(k.stride), tile.length);
-  copy_async_commit();
-  for (int key = 0; key < end; key += keys) {
+  open_softmax(softmax);
+  copy_rows<head, tile_rows>(q_rows, q, tile.first + place.begin, column, tile.length - place.begin);
+  copy_keys(0);
+  for (int key = 0; key < end; key += step) {
     copy_async_wait<0>();
-    __syncthreads();  // the keys are there, and the values before them used
-    copy_rows<head, keys>(v_rows, first_v + key * v.stride, static_cast<int>(v.stride), tile.length - key);
-    copy_async_commit();
+    __syncthreads();  // these keys are there for all, and those before them used by all
+    if (key + step < end) {
+      copy_keys(key + step);
+    }
     if (key < warp_end) {
-      multiply_rows<head>(scores, left_lane<head>(q_rows + warp_row * shared_stride<head>),
-                          right_lane<head>(k_rows));
-      if (key + keys > seen_keys(tile, query)) {
-        mask_scores(tile, query + lane / 4, key + lane % 4 * 2, scores);
+      const int at = key % (2 * step) * shared_stride<head>;
+      float scores[blocks][step / 8][4];
+      Rounded<blocks, step / 8> weights;
+      multiply_rows<head>(scores, left_lane<head>(warp_q), right_lane<head>(k_rows + at));
+      if (key + step > seen_keys(tile, query)) {
+        mask_scores(tile, query + lane_id() / 4, key + lane_id() % 4 * 2, scores);
       }
-    }
-    copy_async_wait<0>();
-    __syncthreads();  // the values are there, and the keys used
-    if (key + keys < end) {
-      copy_rows<head, keys>(k_rows, first_k + (key + keys) * k.stride, static_cast<int>(k.stride), tile.length - key - keys);
-    }
-    copy_async_commit();
-    if (key < warp_end) {
-      Rounded<blocks, keys / 8> weights;
       add_to_softmax<head>(scale, scores, weights, softmax, sums);
-      add_product<head>(sums, weights, left_lane<head>(v_rows));
+      add_product<head>(sums, weights, left_lane<head>(v_rows + at));
     }
   }
   if (query < tile.length) {
     float inverse[blocks][2];
     const std::int64_t row = tile.first + query;
     close_softmax(scale, softmax, inverse, lse + place.head * q.rows + row, tile.length - query);
-    store_rows<head>(sums, inverse, q_rows + warp_row * shared_stride<head>, out.row(row) + column, out.stride,
-                     tile.length - query);
+    store_rows<head>(sums, inverse, warp_q, out.row(row) + column, out.stride, tile.length - query);
   }
 }
 

@@ -3,8 +3,8 @@
 // products of such tiles on tensor cores, whose sums live in registers.
 //
 // A block has four warps. Each owns 16 * blocks rows of the block's tile, and so a float[blocks][n][4] array of a lane
-// holds, with g = lane / 4 and t = lane % 4, of row g (elements 0, 1) and g + 8 (elements 2, 3) of each 16-row block the
-// columns 8 n + 2 t and 8 n + 2 t + 1. Sums of one product are operands of the next without leaving the registers.
+// holds, with g = lane / 4 and t = lane % 4, of row g (elements 0, 1) and g + 8 (elements 2, 3) of each 16-row block
+// the columns 8 n + 2 t and 8 n + 2 t + 1. Sums of one product are operands of the next without leaving the registers.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -24,14 +24,20 @@ __device__ __forceinline__ int lane_id() {
 __device__ __forceinline__ int warp_id() {
   return static_cast<int>(threadIdx.x / warp_lanes);
 }
+/// Rows of the other side that a block takes at a time.
+inline constexpr int step = 32;
 inline constexpr int tile_rows = static_cast<int>(attention_tile);
 inline constexpr double log2_e = 1.4426950408889634;
 inline constexpr float ln_2 = 0.6931471805599453F;
 
-/// Keys that query i of a sequence sees are [0, seen_keys): this is never above the sequence's length for one of its own
-/// queries.
+/// Keys that query i of a sequence sees are [0, seen_keys): this is never above the sequence's length for one of its
+/// own queries.
 __device__ __forceinline__ int seen_keys(const AttentionTile& tile, int query) {
   return std::max(tile.prefix, query + 1);
+}
+/// Keys that queries [query, query + count) see, those past the sequence's end left out.
+__device__ __forceinline__ int seen_by(const AttentionTile& tile, int query, int count) {
+  return query < tile.length ? seen_keys(tile, std::min(query + count, tile.length) - 1) : 0;
 }
 /// First query that sees a key: the response sees what came before it, the prefix sees itself.
 __device__ __forceinline__ int first_query(const AttentionTile& tile, int key) {
@@ -67,22 +73,22 @@ __device__ __forceinline__ Place place_of(const AttentionTile* tiles, int heads)
 template <int head>
 inline constexpr int shared_stride = head + 8;
 
-/// Starts the copy of `rows` rows of `head` elements into a shared tile; rows from `valid` on become zero. `from` is the
-/// first row of the first column. (Offsets inside a tile are 32-bit: registers are short.)
+/// Starts the copy of `rows` rows of x from row `first` on, columns [column, column + head), into a shared tile; rows
+/// from `valid` on become zero. (Offsets inside a tile are 32-bit, and pointers made anew: registers are short.)
 template <int head, int rows>
-__device__ __forceinline__ void copy_rows(bf16* tile, const bf16* from, int stride, int valid) {
+__device__ __forceinline__ void copy_rows(bf16* tile, const Matrix<const bf16>& x, int first, int column, int valid) {
   constexpr int words = head / 8;
-  constexpr int step = threads / words;  // rows per pass
+  constexpr int rows_per_pass = threads / words;
   const int row = static_cast<int>(threadIdx.x / words);
-  const int column = static_cast<int>(threadIdx.x % words) * 8;
-  from += row * stride + column;
-  tile += row * shared_stride<head> + column;
+  const int word = static_cast<int>(threadIdx.x % words) * 8;
+  const bf16* from = x.row(first + row) + (column + word);
+  tile += row * shared_stride<head> + word;
 #pragma unroll
-  for (int pass = 0; pass < rows; pass += step) {
-    if (rows % step == 0 || row < rows - pass) {
+  for (int pass = 0; pass < rows; pass += rows_per_pass) {
+    if (rows % rows_per_pass == 0 || row < rows - pass) {
       copy_async_16(tile + pass * shared_stride<head>, from, row < valid - pass);
     }
-    from += step * stride;
+    from += rows_per_pass * static_cast<int>(x.stride);
   }
 }
 
@@ -140,6 +146,18 @@ __device__ __forceinline__ void multiply_rows(float (&products)[blocks][n][4], c
 /// tensor cores take as left operand.
 template <int blocks, int n>
 using Rounded = std::uint32_t[blocks][n][2];
+
+template <int blocks, int n>
+__device__ __forceinline__ void round_products(const float (&products)[blocks][n][4], Rounded<blocks, n>& rounded) {
+#pragma unroll
+  for (int m = 0; m < blocks; ++m) {
+#pragma unroll
+    for (int i = 0; i < n; ++i) {
+      rounded[m][i][0] = pack_bf16(products[m][i][0], products[m][i][1]);
+      rounded[m][i][1] = pack_bf16(products[m][i][2], products[m][i][3]);
+    }
+  }
+}
 
 /// sums (16 blocks, head) += a b, a (16 blocks, 8 n) from registers, b: 8 n rows from left_lane.
 template <int head, int blocks, int n>

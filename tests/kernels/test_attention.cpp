@@ -1,21 +1,14 @@
 #include "kernels/attention.hpp"
 
 #include "base/error.hpp"
-#include "tests/kernels/kernel_test.hpp"
-#include "tests/support/reference.hpp"
+#include "tests/kernels/attention_problem.hpp"
 
 namespace hrm::test {
 namespace {
 
-using kernels::MaskType;
-
-struct Shape {
-  std::vector<std::int32_t> lengths;
-  std::vector<std::int32_t> prefixes;
-  std::int64_t padding;
-  std::int64_t heads;
-  std::int64_t head_dim;
-};
+using Shape = AttentionShape;
+template <class T>
+using Problem = AttentionProblem<T>;
 
 /// Single tokens, R = 1 (the whole sequence is prefix), P = 1, lengths around strips (8, 16, 32), key tiles (64) and
 /// query blocks (128), with and without padding; head sizes that are no multiple of a vector.
@@ -31,74 +24,17 @@ std::vector<Shape> shapes() {
   };
 }
 
-std::vector<std::int32_t> cumulative(const std::vector<std::int32_t>& lengths) {
-  std::vector<std::int32_t> sums = {0};
-  for (const std::int32_t length : lengths) {
-    sums.push_back(sums.back() + length);
-  }
-  return sums;
-}
-
-/// One case with operands rounded to T, kept as column blocks of one wider buffer as the model keeps them.
 template <class T>
-struct Problem {
-  Problem(const Shape& shape, MaskType type, double scale = 1.0)
-      : mask(type),
-        cols(shape.heads * shape.head_dim),
-        c{{},
-          {},
-          {},
-          cumulative(shape.lengths),
-          shape.prefixes,
-          type == MaskType::causal,
-          static_cast<std::size_t>(shape.heads),
-          static_cast<std::size_t>(shape.head_dim)},
-        tokens(c.cu_seqlens.back() + shape.padding),
-        gap(2 * cols + 1) {
-    c.q = rounded<T>(normals(tokens * cols, 1, scale));
-    c.k = rounded<T>(normals(tokens * cols, 2, scale));
-    c.v = rounded<T>(normals(tokens * cols, 3));
-    upstream = rounded<T>(normals(tokens * cols, 4));
-  }
-
-  kernels::SequenceLayout layout() const { return {c.cu_seqlens, c.prefix_lens, mask}; }
-  Stored<T> stored(const Values& x) const { return Stored<T>(x, cols, gap); }
-  Stored<T> empty() const { return Stored<T>(tokens, cols, gap); }
-  std::int64_t heads() const { return static_cast<std::int64_t>(c.heads); }
-  kernels::AttentionWorkspace workspace() const {
-    return kernels::AttentionWorkspace(c.cu_seqlens.back(), static_cast<std::int64_t>(c.head_dim));
-  }
-
-  MaskType mask;
-  std::int64_t cols;
-  reference::AttentionCase c;
-  std::int64_t tokens;
-  std::int64_t gap;
-  Values upstream;
-};
-
-template <class T>
-struct Result {
-  explicit Result(const Problem<T>& p)
-      : out(p.empty()),
-        dq(p.empty()),
-        dk(p.empty()),
-        dv(p.empty()),
-        lse(static_cast<std::size_t>(p.heads() * p.tokens), 5.0F) {
+struct Result : AttentionResult<T> {
+  explicit Result(const Problem<T>& p) : AttentionResult<T>(p) {
     kernels::AttentionWorkspace workspace = p.workspace();
     const Stored<T> q = p.stored(p.c.q);
     const Stored<T> k = p.stored(p.c.k);
     const Stored<T> v = p.stored(p.c.v);
-    kernels::attention_forward<T>({}, p.layout(), p.heads(), q, k, v, out, lse, workspace);
-    kernels::attention_backward<T>({}, p.layout(), p.heads(), q, k, v, out, lse, p.stored(p.upstream), dq, dk, dv,
-                                   workspace);
+    kernels::attention_forward<T>({}, p.layout(), p.heads(), q, k, v, this->out, this->lse, workspace);
+    kernels::attention_backward<T>({}, p.layout(), p.heads(), q, k, v, this->out, this->lse, p.stored(p.upstream),
+                                   this->dq, this->dk, this->dv, workspace);
   }
-
-  Stored<T> out;
-  Stored<T> dq;
-  Stored<T> dk;
-  Stored<T> dv;
-  std::vector<float> lse;
 };
 
 template <class T>
@@ -122,7 +58,7 @@ TYPED_TEST(Attention, EqualsReference) {
         EXPECT_LT(error(expected.dq, r.dq.values()), 4 * tolerance<TypeParam>(steps));
         EXPECT_LT(error(expected.dk, r.dk.values()), 4 * tolerance<TypeParam>(steps));
         EXPECT_LT(error(expected.dv, r.dv.values()), 2 * tolerance<TypeParam>(steps));
-        EXPECT_TRUE(r.out.gaps_untouched() && r.dq.gaps_untouched() && r.dk.gaps_untouched());
+        EXPECT_TRUE(r.gaps_untouched());
       }
     }
   });
@@ -164,10 +100,7 @@ TEST(AttentionRange, LargeScoresDoNotOverflow) {
 TYPED_TEST(Attention, IsTheSameOnAnyNumberOfThreads) {
   const Shape shape{{200, 33, 64, 150}, {30, 33, 1, 100}, 7, 3, 20};
   const Problem<TypeParam> p(shape, MaskType::prefixlm);
-  const auto run = [&] {
-    const Result<TypeParam> r(p);
-    return std::vector{r.out.bytes(), r.dq.bytes(), r.dk.bytes(), r.dv.bytes()};
-  };
+  const auto run = [&] { return Result<TypeParam>(p).bytes(); };
 
   EXPECT_TRUE(same_on_all_threads(run));
 }
