@@ -5,7 +5,6 @@
 // A block has four warps. Each owns 16 * blocks rows of the block's tile, and so a float[blocks][n][4] array of a lane
 // holds, with g = lane / 4 and t = lane % 4, of row g (elements 0, 1) and g + 8 (elements 2, 3) of each 16-row block
 // the columns 8 n + 2 t and 8 n + 2 t + 1. Sums of one product are operands of the next without leaving the registers.
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <type_traits>
@@ -33,11 +32,11 @@ inline constexpr float ln_2 = 0.6931471805599453F;
 /// Keys that query i of a sequence sees are [0, seen_keys): this is never above the sequence's length for one of its
 /// own queries.
 __device__ __forceinline__ int seen_keys(const AttentionTile& tile, int query) {
-  return std::max(tile.prefix, query + 1);
+  return max(tile.prefix, query + 1);
 }
 /// Keys that queries [query, query + count) see, those past the sequence's end left out.
 __device__ __forceinline__ int seen_by(const AttentionTile& tile, int query, int count) {
-  return query < tile.length ? seen_keys(tile, std::min(query + count, tile.length) - 1) : 0;
+  return query < tile.length ? seen_keys(tile, min(query + count, tile.length) - 1) : 0;
 }
 /// First query that sees a key: the response sees what came before it, the prefix sees itself.
 __device__ __forceinline__ int first_query(const AttentionTile& tile, int key) {
