@@ -211,6 +211,18 @@ __device__ __forceinline__ void store_rows(const float (&sums)[blocks][head / 8]
   }
 }
 
+/// The same factor for every row of store_rows.
+template <int blocks>
+struct Factors {
+  float of[blocks][2];
+  __device__ __forceinline__ explicit Factors(float factor) {
+#pragma unroll
+    for (int i = 0; i < blocks * 2; ++i) {
+      of[i / 2][i % 2] = factor;
+    }
+  }
+};
+
 /// Calls work(std::integral_constant<int, head>) and returns true where `head_dim` is one of the tensor-core sizes.
 template <class Work>
 bool with_head(std::int64_t head_dim, const Work& work) {
@@ -235,6 +247,10 @@ bool with_head(std::int64_t head_dim, const Work& work) {
 /// Factor of raw scores that gives them in units of log 2.
 inline float score_scale(std::int64_t head_dim) {
   return static_cast<float>(log2_e / std::sqrt(static_cast<double>(head_dim)));
+}
+
+inline float head_scale(std::int64_t head_dim) {
+  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim)));
 }
 
 template <class T>
