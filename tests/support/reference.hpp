@@ -138,6 +138,21 @@ inline Values attention(const AttentionCase& c) {
   return out;
 }
 
+/// Log-sum-exp of the scaled scores of each row, (heads, tokens); padding 0. A token sees itself: its own weight tells.
+inline Values attention_lse(const AttentionCase& c) {
+  const std::size_t cols = c.heads * c.head_dim;
+  const std::size_t tokens = c.q.size() / cols;
+  Values lse(c.heads * tokens, 0.0);
+  for_attention_rows(c, [&](std::size_t first, std::size_t i, std::size_t h, const Values& weights) {
+    double score = 0;
+    for (std::size_t x = h * c.head_dim; x < (h + 1) * c.head_dim; ++x) {
+      score += c.q[i * cols + x] * c.k[i * cols + x];
+    }
+    lse[h * tokens + i] = score / std::sqrt(static_cast<double>(c.head_dim)) - std::log(weights[i - first]);
+  });
+  return lse;
+}
+
 /// dS = P (dP - Σ P dP), dq = dS k / sqrt(d), dk = dSᵀ q / sqrt(d), dv = Pᵀ dout.
 inline AttentionGradient attention_gradient(const AttentionCase& c, const Values& dout) {
   const std::size_t cols = c.heads * c.head_dim;
