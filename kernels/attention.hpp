@@ -14,7 +14,8 @@ namespace hrm::kernels {
 
 enum class MaskType { prefixlm, causal };
 
-/// Rows of one sequence that CUDA kernels take together, at most attention_tile; device memory, read as one 16-byte word.
+/// Rows of one sequence that CUDA kernels take together, at most attention_tile; device memory, read as one 16-byte
+/// word.
 struct alignas(16) AttentionTile {
   std::int32_t first;   ///< row of the sequence's first token
   std::int32_t length;  ///< of the sequence
@@ -37,9 +38,9 @@ struct AttentionRows {
   bool backward = false;
 };
 
-/// Scratch for both directions, allocated once. On the host it is for omp_get_max_threads() threads, and `longest` is the
-/// longest sequence that will be seen (InternalError on a longer one); a device keeps one float a row and head for the
-/// backward pass.
+/// Scratch for both directions, allocated once. On the host it is for omp_get_max_threads() threads, and `longest` is
+/// the longest sequence that will be seen (InternalError on a longer one); a device keeps one float a row and head for
+/// the backward pass.
 class AttentionWorkspace {
  public:
   AttentionWorkspace(std::int64_t longest, std::int64_t head_dim);
@@ -86,9 +87,9 @@ void attention_tiles(const SequenceLayout& layout, std::vector<AttentionTile>& t
 namespace cuda {
 
 // As above for packs of `used` rows given by their tiles (device memory). bf16 heads of 16, 32, 64 and 128 channels in
-// rows aligned to 16 bytes go to tensor cores, where the softmax weights and the gradients of scores are rounded to bf16
-// before they are multiplied; everything else is float32. Heads of up to 256 channels. Fixed order of sums: the same
-// bits from the same layout.
+// rows aligned to 16 bytes go to tensor cores, where the softmax weights and the gradients of scores are rounded to
+// bf16 before they are multiplied; everything else is float32. Heads of up to 256 channels. Fixed order of sums: the
+// same bits from the same layout.
 
 template <class T>
 void attention_forward(Stream stream, std::span<const AttentionTile> tiles, std::int64_t used, std::int64_t heads,

@@ -184,8 +184,8 @@ namespace hrm::kernels {
 
 template <class T>
 void attention_backward(Stream stream, const SequenceLayout& layout, std::int64_t heads, Matrix<const T> q,
-                        Matrix<const T> k, Matrix<const T> v, Matrix<const T> out, std::span<const float> lse, Matrix<const T> dout,
-                        Matrix<T> dq, Matrix<T> dk, Matrix<T> dv, AttentionWorkspace& workspace) {
+                        Matrix<const T> k, Matrix<const T> v, Matrix<const T> out, std::span<const float> lse,
+                        Matrix<const T> dout, Matrix<T> dq, Matrix<T> dk, Matrix<T> dv, AttentionWorkspace& workspace) {
   HRM_CUDA_DISPATCH(stream, attention_backward<T>(stream, layout.tiles, layout.cu_seqlens.back(), heads, q, k, v, out,
                                                   lse, dout, dq, dk, dv, workspace.memory.span()));
   attention::check(layout, q.cols / heads, workspace);

@@ -230,18 +230,21 @@ AttentionWorkspace::AttentionWorkspace(std::int64_t longest_sequence, std::int64
 }
 
 template <class T>
-void attention_forward(Stream stream, const SequenceLayout& layout, std::int64_t heads, Matrix<const T> q, Matrix<const T> k,
-                       Matrix<const T> v, Matrix<T> out, std::span<float> lse, AttentionWorkspace& workspace) {
+void attention_forward(Stream stream, const SequenceLayout& layout, std::int64_t heads, Matrix<const T> q,
+                       Matrix<const T> k, Matrix<const T> v, Matrix<T> out, std::span<float> lse,
+                       AttentionWorkspace& workspace) {
   HRM_CUDA_DISPATCH(stream,
                     attention_forward<T>(stream, layout.tiles, layout.cu_seqlens.back(), heads, q, k, v, out, lse));
   attention::check(layout, q.cols / heads, workspace);
   HRM_DISPATCH(forward<T>(layout, heads, q, k, v, out, lse, workspace));
 }
 
-template void attention_forward(Stream stream, const SequenceLayout&, std::int64_t, Matrix<const float>, Matrix<const float>,
-                                Matrix<const float>, Matrix<float>, std::span<float>, AttentionWorkspace&);
-template void attention_forward(Stream stream, const SequenceLayout&, std::int64_t, Matrix<const bf16>, Matrix<const bf16>,
-                                Matrix<const bf16>, Matrix<bf16>, std::span<float>, AttentionWorkspace&);
+template void attention_forward(Stream stream, const SequenceLayout&, std::int64_t, Matrix<const float>,
+                                Matrix<const float>, Matrix<const float>, Matrix<float>, std::span<float>,
+                                AttentionWorkspace&);
+template void attention_forward(Stream stream, const SequenceLayout&, std::int64_t, Matrix<const bf16>,
+                                Matrix<const bf16>, Matrix<const bf16>, Matrix<bf16>, std::span<float>,
+                                AttentionWorkspace&);
 
 }  // namespace hrm::kernels
 #endif

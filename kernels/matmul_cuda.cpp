@@ -88,11 +88,11 @@ void prepare_linear(std::int64_t rows, std::int64_t out, std::int64_t in, bool b
   }
 }
 
-#define HRM_INSTANTIATE(T)                                                                                   \
-  template void linear_forward<T>(Stream, Matrix<const T>, Matrix<const T>, Matrix<T>, bool);                \
-  template void linear_forward_f32<T>(Stream, Matrix<const T>, Matrix<const T>, Matrix<float>);              \
-  template void linear_backward_input<T>(Stream, Matrix<const T>, Matrix<const T>, Matrix<T>, bool);         \
-  template void linear_backward_weight<T>(Stream, Matrix<const T>, Matrix<const T>, Matrix<float>, bool);    \
+#define HRM_INSTANTIATE(T)                                                                                \
+  template void linear_forward<T>(Stream, Matrix<const T>, Matrix<const T>, Matrix<T>, bool);             \
+  template void linear_forward_f32<T>(Stream, Matrix<const T>, Matrix<const T>, Matrix<float>);           \
+  template void linear_backward_input<T>(Stream, Matrix<const T>, Matrix<const T>, Matrix<T>, bool);      \
+  template void linear_backward_weight<T>(Stream, Matrix<const T>, Matrix<const T>, Matrix<float>, bool); \
   template void prepare_linear<T>(std::int64_t, std::int64_t, std::int64_t, bool);
 HRM_INSTANTIATE(float)
 HRM_INSTANTIATE(bf16)

@@ -82,8 +82,7 @@ struct LinearWeights<T>::Packed {
 };
 
 template <class T>
-LinearWeights<T>::LinearWeights(std::int64_t out, std::int64_t in, bool backward, Device& device)
-    : out_(out), in_(in) {
+LinearWeights<T>::LinearWeights(std::int64_t out, std::int64_t in, bool backward, Device& device) : out_(out), in_(in) {
   if (device.is_host()) {
     packed_ = std::make_unique<Packed>(out, in, backward);
   } else {

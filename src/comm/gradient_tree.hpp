@@ -79,8 +79,8 @@ class GradientTree {
   /// Drives reductions under way; call it between operations.
   void poll() { progress(); }
   void pack_done();
-  /// Collective: ends all reductions; all own packs are done. What compute() gets from now on sees the sums. Returns the
-  /// seconds this took.
+  /// Collective: ends all reductions; all own packs are done. What compute() gets from now on sees the sums. Returns
+  /// the seconds this took.
   double reduce();
   /// (flat_size): valid after reduce() in the own shares of `owners`, zero in buckets that were never finished; until
   /// the next start().
@@ -140,7 +140,7 @@ class GradientTree {
   std::vector<std::int64_t> space_first_;  ///< by level: its part of the receive space
   Buffer<float> received_;
   std::vector<Queued> queue_;
-  std::vector<Event> final_;       ///< by bucket: the last pack's gradient is
+  std::vector<Event> final_;  ///< by bucket: the last pack's gradient is
   Event reduced_;
   std::vector<int> bucket_queue_;  ///< not deterministic: buckets, one a round
   bool closed_ = false;            ///< no unit will follow

@@ -29,8 +29,9 @@ std::unique_ptr<Communicator> on_device(std::unique_ptr<Communicator> group, [[m
 #ifdef HRM_HAVE_NCCL
   return nccl_communicator(std::move(group), deadline, stream);
 #else
-  fail(ExitCode::bad_config, "this build has no NCCL, so several ranks cannot exchange device memory; build with NCCL, "
-                             "start one rank, or set device.type = cpu");
+  fail(ExitCode::bad_config,
+       "this build has no NCCL, so several ranks cannot exchange device memory; build with NCCL, "
+       "start one rank, or set device.type = cpu");
 #endif
 }
 
@@ -44,7 +45,8 @@ DeviceType choose_device(Communicator& world, const std::string& wanted) {
   world.max(std::span<std::int64_t>(&without, 1));
   if (without > 0 && wanted == "cuda") {
     fail(ExitCode::bad_config,
-         "device.type = cuda: rank {} sees no CUDA device ({}); take a GPU node and check nvidia-smi, or set device.type "
+         "device.type = cuda: rank {} sees no CUDA device ({}); take a GPU node and check nvidia-smi, or set "
+         "device.type "
          "= cpu",
          without - 1, cuda_libraries() == "none" ? "this program was built without CUDA" : cuda_libraries());
   }

@@ -11,8 +11,8 @@ namespace hrm::comm {
 DeviceType choose_device(Communicator& world, const std::string& wanted);
 
 /// Puts this rank of the grid on a device of its own: the CUDA device whose number is the rank's on its node, counted
-/// round where ranks see fewer. Bulk data then travel through NCCL; an operation that takes longer than `deadline` seconds
-/// is InputError(lost_peer). The first call that touches CUDA. Collective.
+/// round where ranks see fewer. Bulk data then travel through NCCL; an operation that takes longer than `deadline`
+/// seconds is InputError(lost_peer). The first call that touches CUDA. Collective.
 void use_device(Grid& grid, DeviceType type, double deadline);
 
 /// "CUDA 13.0, cuBLASLt 13.0.2, NVIDIA H100 80GB HBM3 (sm_90)": what bits depend on besides the program; empty on the

@@ -52,7 +52,8 @@ template <class T>
 void attention_forward(Stream stream, const LayerWeights<T>& weights, const Sequences& sequences,
                        const AttentionCall<T>& attend, Matrix<T> x, const LayerSaved<T>& saved,
                        LayerScratch<T>& scratch) {
-  linear_forward<T>(stream, scratch.group.gather(stream, saved.attention_input, saved.tokens()), weights.gqkv, saved.gqkv);
+  linear_forward<T>(stream, scratch.group.gather(stream, saved.attention_input, saved.tokens()), weights.gqkv,
+                    saved.gqkv);
   rotate(stream, sequences, saved);
   attend(saved);
   kernels::head_gate_forward<T>(stream, saved.gate(), saved.attention, scratch.gated);
@@ -63,7 +64,8 @@ void attention_forward(Stream stream, const LayerWeights<T>& weights, const Sequ
 template <class T>
 void mlp_forward(Stream stream, const LayerWeights<T>& weights, Matrix<T> x, const LayerSaved<T>& saved,
                  LayerScratch<T>& scratch) {
-  linear_forward<T>(stream, scratch.group.gather(stream, saved.mlp_input, saved.tokens()), weights.gate_up, saved.gate_up);
+  linear_forward<T>(stream, scratch.group.gather(stream, saved.mlp_input, saved.tokens()), weights.gate_up,
+                    saved.gate_up);
   kernels::swiglu_forward<T>(stream, saved.gate_up, scratch.hidden);
   add_row_parallel<T>(stream, scratch.hidden, weights.down, x, scratch.group);
 }
@@ -254,7 +256,7 @@ void layer_backward(Stream stream, const LayerShape& shape, const LayerWeights<T
 
 #define HRM_INSTANTIATE(T)                                                                                    \
   template struct LayerWeights<T>;                                                                            \
-  template void prepare_layer_products<T>(const LayerShape&, std::int64_t, bool, DeviceType);                        \
+  template void prepare_layer_products<T>(const LayerShape&, std::int64_t, bool, DeviceType);                 \
   template struct LayerSaved<T>;                                                                              \
   template struct LayerScratch<T>;                                                                            \
   template void layer_forward<T>(Stream, const LayerShape&, const LayerWeights<T>&, const Sequences&,         \

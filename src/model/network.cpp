@@ -57,9 +57,8 @@ NetworkOf<T>::NetworkOf(const config::ModelConfig& config, std::int64_t slots, P
   if (purpose == Purpose::training) {
     value_gradients_ =
         Buffer<T>(most(programs_, &Program::gradient_slots) * state, MemoryPart::activations, device.memory());
-    partials_ = Buffer<float>(
-        device.is_host() ? 0 : kernels::embedding_partial_rows(slots) * config.hidden_size, MemoryPart::workspace,
-        device.memory());
+    partials_ = Buffer<float>(device.is_host() ? 0 : kernels::embedding_partial_rows(slots) * config.hidden_size,
+                              MemoryPart::workspace, device.memory());
     const int records = recompute ? 1 : most(programs_, &Program::records);
     for (int i = 0; i < records; ++i) {
       records_.push_back(make_record(config.stack_layers()));

@@ -22,9 +22,7 @@ std::vector<float> NetworkOf<T>::whole(Matrix<const T> state) {
 template <class T>
 std::vector<float> NetworkOf<T>::whole_logits(Matrix<const T> z) {
   const std::int64_t columns = weights_.head().out();
-  const auto floats = [&](std::int64_t count) {
-    return Buffer<float>(count, MemoryPart::workspace, device_.memory());
-  };
+  const auto floats = [&](std::int64_t count) { return Buffer<float>(count, MemoryPart::workspace, device_.memory()); };
   Buffer<float> own = floats(slots_ * columns);
   const Matrix<float> logits(own.data(), slots_, columns);
   kernels::linear_forward_f32<T>(stream_, group().gather(stream_, z, slots_), weights_.head(), logits);
@@ -59,8 +57,7 @@ Inspection NetworkOf<T>::inspect(const PackView& pack) {
   return result;
 }
 
-
-#define HRM_INSTANTIATE(T)                                                \
+#define HRM_INSTANTIATE(T)                                                 \
   template std::vector<float> NetworkOf<T>::whole(Matrix<const T>);        \
   template std::vector<float> NetworkOf<T>::whole_logits(Matrix<const T>); \
   template Inspection NetworkOf<T>::inspect(const PackView&);

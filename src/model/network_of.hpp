@@ -79,8 +79,8 @@ class NetworkOf final : public Network {
   WeightFeed* feed_ = nullptr;
   std::map<std::int64_t, Program> programs_;  // by horizon steps
   LayerScratch<T> scratch_;
-  RowShare rows_;  // of a pack's slots
-  Buffer<float> rope_;         // cos, then sin: (positions, d/2) each; none without position embedding
+  RowShare rows_;       // of a pack's slots
+  Buffer<float> rope_;  // cos, then sin: (positions, d/2) each; none without position embedding
   PackWorkspace work_;
   Buffer<T> values_;           // (value slots, own, D)
   Buffer<T> value_gradients_;  // (gradient slots, own, D)
@@ -90,10 +90,10 @@ class NetworkOf final : public Network {
   std::vector<Record> records_;  // of differentiated steps; with recomputation one, made again in the backward pass
   Record scratch_record_;        // one layer, for steps without gradient
   Head<T> head_;
-  Buffer<float> partials_;         // of the embedding's gradient, on devices only
-  Buffer<PackSums> sums_;          // (1): of an evaluated pack
-  std::vector<float> row_losses_;  // of an evaluated pack
-  PackSeconds seconds_;            // since take_seconds, on the host
+  Buffer<float> partials_;                   // of the embedding's gradient, on devices only
+  Buffer<PackSums> sums_;                    // (1): of an evaluated pack
+  std::vector<float> row_losses_;            // of an evaluated pack
+  PackSeconds seconds_;                      // since take_seconds, on the host
   std::vector<std::array<Event, 3>> marks_;  // of packs on a device: begin, end of forward, end
   std::size_t marked_ = 0;                   // packs since take_seconds
 };

@@ -41,10 +41,10 @@ class PackWorkspace {
   bool backward_;
   Device& device_;
   PackWork work_;
-  std::vector<std::int32_t> labels_;            // of the host, padded
-  std::vector<kernels::AttentionTile> tiles_;   // devices only
+  std::vector<std::int32_t> labels_;           // of the host, padded
+  std::vector<kernels::AttentionTile> tiles_;  // devices only
   kernels::EmbeddingOrderBuffer order_;
-  Buffer<std::int32_t> words_;                  // on the device: everything, one list after the other
+  Buffer<std::int32_t> words_;                   // on the device: everything, one list after the other
   std::array<Buffer<std::int32_t>, 2> staging_;  // host copies of words_, used in turn
   std::array<Event, 2> sent_{};
   std::size_t turn_ = 0;

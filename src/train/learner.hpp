@@ -96,8 +96,8 @@ class Learner {
   StepResult finish_step(model::Horizon horizon, double learning_rate, const Votes& votes = {},
                          const Accept& accept = {});
 
-  /// This rank's parts of every tensor in host memory, for a checkpoint; valid until the next update. From a device they
-  /// are copied when they are first asked for after an update, into memory that the first call takes.
+  /// This rank's parts of every tensor in host memory, for a checkpoint; valid until the next update. From a device
+  /// they are copied when they are first asked for after an update, into memory that the first call takes.
   std::vector<io::TensorPart> checkpoint_parts();
   /// This rank's parts of the last step's gradient sums, "/gradient/NAME"; valid until the next begin_step.
   std::vector<io::TensorPart> gradient_parts();
@@ -141,12 +141,12 @@ class Learner {
   comm::GradientTree tree_;
   comm::BucketGather gather_gradient_;  ///< zero = 0
   WeightGather gather_;
-  std::vector<int> rows_left_;   ///< by bucket: rows whose gradient of the current pack is not final
-  std::vector<double> scalars_;  ///< votes, sums per pack, square sums per flat block of every tensor rank
+  std::vector<int> rows_left_;         ///< by bucket: rows whose gradient of the current pack is not final
+  std::vector<double> scalars_;        ///< votes, sums per pack, square sums per flat block of every tensor rank
   Buffer<model::PackSums> pack_sums_;  ///< of the own packs; the device writes them
   std::int64_t packs_done_ = 0;
-  Buffer<double> square_sums_;         ///< of the own flat blocks, on the device …
-  Buffer<double> host_square_sums_;    ///< … and where the host reads them
+  Buffer<double> square_sums_;            ///< of the own flat blocks, on the device …
+  Buffer<double> host_square_sums_;       ///< … and where the host reads them
   std::array<Buffer<float>, 4> mirrors_;  ///< host copies of weights and optimizer state, on devices only
   bool mirrored_ = false;                 ///< they are up to date
   std::vector<float> gradient_mirror_;    ///< of gradient_parts(), on devices only

@@ -15,7 +15,7 @@ namespace hrm::validate {
 bool is_operation(const std::string& group);
 
 /// C.4: every group of `file`, forward and backward, through kernels/*.hpp.
-void validate_operations(const GoldenFile& file, Report& report);
+void validate_operations(const GoldenFile& file, Device& device, Report& report);
 /// C.5: updates with given gradients, through optim/optimizer.hpp.
 void validate_optimizer(const GoldenFile& file, Report& report);
 /// C.1: batch, forward pass, gradients and three updates of a model.

@@ -19,19 +19,19 @@
 namespace hrm::validate {
 namespace {
 
-constexpr Stream host{};
-
 /// One group: reads its data sets as matrices and compares results with them.
 class Group {
  public:
-  Group(const GoldenFile& file, std::string path, Report& report)
-      : file_(file), path_(std::move(path)), report_(report) {
+  Group(const GoldenFile& file, std::string path, Report& report, Device& device)
+      : file_(file), path_(std::move(path)), report_(report), device_(device) {
     limits_ = report.precision() == Precision::fp32 ? fp32_limits : bf16_operation_limits;
   }
 
   const GoldenFile& file() const { return file_; }
   const std::string& path() const { return path_; }
   Report& report() const { return report_; }
+  Device& device() const { return device_; }
+  Stream stream() const { return device_.compute(); }
   std::string at(const std::string& name) const { return path_ + "/" + name; }
   double attribute(const std::string& name) const { return file_.real_attribute(path_, name); }
 
@@ -47,7 +47,19 @@ class Group {
 
   template <class T>
   Array<T> matrix(const std::string& name, const Shape& shape) const {
-    return Array<T>(file_.reals(at(name), shape), shape[0], element_count(shape) / shape[0]);
+    return Array<T>(file_.reals(at(name), shape), shape[0], element_count(shape) / shape[0], device_);
+  }
+  template <class T>
+  Array<T> like(const Shape& shape) const {
+    return Array<T>(shape[0], element_count(shape) / shape[0], device_);
+  }
+  Buffer<float> floats(std::int64_t count) const {
+    return Buffer<float>(count, MemoryPart::workspace, device_.memory());
+  }
+  /// A list where kernels read it.
+  template <class V>
+  Buffer<V> list(const std::vector<V>& values) const {
+    return sent(std::span<const V>(values), device_);
   }
 
   template <class T>
@@ -74,25 +86,23 @@ class Group {
   const GoldenFile& file_;
   std::string path_;
   Report& report_;
+  Device& device_;
   Limits limits_{};
 };
-
-template <class T>
-Array<T> like(const Shape& shape) {
-  return Array<T>(shape[0], element_count(shape) / shape[0]);
-}
 
 template <class T>
 void rms_norm(const Group& group) {
   const Shape shape = group.shape("x", 2);  // (rows, D)
   const Array<T> x = group.matrix<T>("x", shape);
   const Array<T> d_y = group.matrix<T>("d_y", shape);
-  Array<T> y = like<T>(shape);
-  Array<T> d_x = like<T>(shape);
-  Buffer<float> rstd(shape[0]);
+  Array<T> y = group.like<T>(shape);
+  Array<T> d_x = group.like<T>(shape);
+  Buffer<float> rstd = group.floats(shape[0]);
 
-  kernels::rmsnorm_forward<T>(host, x.matrix(), static_cast<float>(group.attribute("eps")), y.matrix(), rstd.span());
-  kernels::rmsnorm_backward<T>(host, std::as_const(y).matrix(), rstd.span(), d_y.matrix(), d_x.matrix(), false);
+  kernels::rmsnorm_forward<T>(group.stream(), x.matrix(), static_cast<float>(group.attribute("eps")), y.matrix(),
+                              rstd.span());
+  kernels::rmsnorm_backward<T>(group.stream(), std::as_const(y).matrix(), rstd.span(), d_y.matrix(), d_x.matrix(),
+                               false);
 
   group.value("y", y, shape);
   group.gradient("d_x", d_x, shape);
@@ -107,9 +117,13 @@ void rope(const Group& group) {
   const std::vector<std::int32_t> positions = group.ids("position_ids", shape[0], most_positions, 0);
   const std::int64_t longest = *std::max_element(positions.begin(), positions.end()) + 1;
   const kernels::RopeTable table(longest, shape[2], group.attribute("theta"));
+  const Buffer<float> cos = sent(table.cos.span(), group.device());
+  const Buffer<float> sin = sent(table.sin.span(), group.device());
+  const kernels::RopeAngles angles{cos.data(), sin.data(), table.positions, table.half};
+  const Buffer<std::int32_t> places = group.list(positions);
 
-  kernels::rope_forward<T>(host, table, positions, x.matrix());
-  kernels::rope_backward<T>(host, table, positions, d_y.matrix());
+  kernels::rope_forward<T>(group.stream(), angles, places.span(), x.matrix());
+  kernels::rope_backward<T>(group.stream(), angles, places.span(), d_y.matrix());
 
   group.value("y", x, shape);
   group.gradient("d_x", d_y, shape);
@@ -119,21 +133,26 @@ template <class T>
 void attention(const Group& group, kernels::MaskType mask) {
   const Shape shape = group.shape("q", 3);  // (T, heads, head_dim)
   const Sequences sequences = read_sequences(group.file(), group.path(), shape[0], group.report());
-  const kernels::SequenceLayout layout{sequences.cu_seqlens, sequences.prefix_lens, mask};
+  kernels::SequenceLayout layout{sequences.cu_seqlens, sequences.prefix_lens, mask};
+  std::vector<kernels::AttentionTile> tiles;
+  kernels::attention_tiles(layout, tiles);
+  const Buffer<kernels::AttentionTile> device_tiles = group.list(tiles);
+  layout.tiles = device_tiles.span();
   const Array<T> q = group.matrix<T>("q", shape);
   const Array<T> k = group.matrix<T>("k", shape);
   const Array<T> v = group.matrix<T>("v", shape);
   const Array<T> d_out = group.matrix<T>("d_out", shape);
-  Array<T> out = like<T>(shape);
-  Array<T> d_q = like<T>(shape);
-  Array<T> d_k = like<T>(shape);
-  Array<T> d_v = like<T>(shape);
-  Buffer<float> lse(shape[0] * shape[1]);
-  kernels::AttentionWorkspace workspace(std::max<std::int64_t>(sequences.longest, 1), shape[2]);
+  Array<T> out = group.like<T>(shape);
+  Array<T> d_q = group.like<T>(shape);
+  Array<T> d_k = group.like<T>(shape);
+  Array<T> d_v = group.like<T>(shape);
+  Buffer<float> lse = group.floats(shape[0] * shape[1]);
+  kernels::AttentionWorkspace workspace(std::max<std::int64_t>(sequences.longest, 1), shape[2],
+                                        {shape[1], shape[0], true}, group.device());
 
-  kernels::attention_forward<T>(host, layout, shape[1], q.matrix(), k.matrix(), v.matrix(), out.matrix(), lse.span(),
-                                workspace);
-  kernels::attention_backward<T>(host, layout, shape[1], q.matrix(), k.matrix(), v.matrix(),
+  kernels::attention_forward<T>(group.stream(), layout, shape[1], q.matrix(), k.matrix(), v.matrix(), out.matrix(),
+                                lse.span(), workspace);
+  kernels::attention_backward<T>(group.stream(), layout, shape[1], q.matrix(), k.matrix(), v.matrix(),
                                  std::as_const(out).matrix(), lse.span(), d_out.matrix(), d_q.matrix(), d_k.matrix(),
                                  d_v.matrix(), workspace);
 
@@ -159,13 +178,13 @@ void head_gate(const Group& group) {
   const Array<T> gate = group.matrix<T>("gate", shape);
   const Array<T> a = group.matrix<T>("a", shape);
   const Array<T> d_y = group.matrix<T>("d_y", shape);
-  Array<T> y = like<T>(shape);
-  Array<T> again = like<T>(shape);
-  Array<T> d_gate = like<T>(shape);
-  Array<T> d_a = like<T>(shape);
+  Array<T> y = group.like<T>(shape);
+  Array<T> again = group.like<T>(shape);
+  Array<T> d_gate = group.like<T>(shape);
+  Array<T> d_a = group.like<T>(shape);
 
-  kernels::head_gate_forward<T>(host, gate.matrix(), a.matrix(), y.matrix());
-  kernels::head_gate_backward<T>(host, gate.matrix(), a.matrix(), d_y.matrix(), d_gate.matrix(), d_a.matrix(),
+  kernels::head_gate_forward<T>(group.stream(), gate.matrix(), a.matrix(), y.matrix());
+  kernels::head_gate_backward<T>(group.stream(), gate.matrix(), a.matrix(), d_y.matrix(), d_gate.matrix(), d_a.matrix(),
                                  again.matrix());
 
   group.value("y", y, shape);
@@ -179,12 +198,12 @@ void swiglu(const Group& group) {
   const Shape wide{narrow[0], 2 * narrow[1]};
   const Array<T> x = group.matrix<T>("x", wide);
   const Array<T> d_h = group.matrix<T>("d_h", narrow);
-  Array<T> h = like<T>(narrow);
-  Array<T> again = like<T>(narrow);
-  Array<T> d_x = like<T>(wide);
+  Array<T> h = group.like<T>(narrow);
+  Array<T> again = group.like<T>(narrow);
+  Array<T> d_x = group.like<T>(wide);
 
-  kernels::swiglu_forward<T>(host, x.matrix(), h.matrix());
-  kernels::swiglu_backward<T>(host, x.matrix(), d_h.matrix(), d_x.matrix(), again.matrix());
+  kernels::swiglu_forward<T>(group.stream(), x.matrix(), h.matrix());
+  kernels::swiglu_backward<T>(group.stream(), x.matrix(), d_h.matrix(), d_x.matrix(), again.matrix());
 
   group.value("h", h, narrow);
   group.gradient("d_x", d_x, wide);
@@ -198,13 +217,17 @@ void embedding(const Group& group) {
   const auto scale = static_cast<float>(group.attribute("scale"));
   const Array<T> table = group.matrix<T>("table", table_shape);
   const Array<T> d_y = group.matrix<T>("d_y", shape);
-  Array<T> y = like<T>(shape);
-  Array<float> d_table = like<float>(table_shape);
+  Array<T> y = group.like<T>(shape);
+  Array<float> d_table = group.like<float>(table_shape);
   kernels::EmbeddingOrderBuffer order(shape[0]);
-
-  kernels::embedding_forward<T>(host, table.matrix(), ids, scale, y.matrix());
   kernels::sort_by_id(ids, order);
-  kernels::embedding_backward<T>(host, order.order(), d_y.matrix(), scale, d_table.matrix());
+  const Buffer<std::int32_t> tokens = group.list(ids);
+  const Buffer<std::int32_t> words = sent(order.words(), group.device());
+  Buffer<float> partials = group.floats(kernels::embedding_partial_rows(shape[0]) * shape[1]);
+
+  kernels::embedding_forward<T>(group.stream(), table.matrix(), tokens.span(), scale, y.matrix());
+  kernels::embedding_backward<T>(group.stream(), order.order_at(words.data()), d_y.matrix(), scale, d_table.matrix(), 0,
+                                 partials.span());
 
   group.value("y", y, shape);
   group.gradient("d_table", d_table, table_shape);
@@ -220,15 +243,16 @@ void cross_entropy(const Group& group) {
   const std::int64_t valid = shape[0] - std::count(labels.begin(), labels.end(), padding);
   const double divisor = static_cast<double>(std::max<std::int64_t>(valid, 1));
   const Array<float> logits = group.matrix<float>("logits", shape);
-  Array<T> d_logits = like<T>(shape);
-  Buffer<float> losses(shape[0]);
-  Buffer<std::int32_t> argmax(shape[0]);
+  Array<T> d_logits = group.like<T>(shape);
+  Buffer<float> losses = group.floats(shape[0]);
+  Buffer<std::int32_t> argmax(shape[0], MemoryPart::workspace, group.device().memory());
+  const Buffer<std::int32_t> targets = group.list(labels);
 
-  kernels::cross_entropy<T>(host, logits.matrix(), labels, static_cast<float>(1 / divisor), d_logits.matrix(),
-                            losses.span(), argmax.span());
+  kernels::cross_entropy<T>(group.stream(), logits.matrix(), targets.span(), static_cast<float>(1 / divisor),
+                            d_logits.matrix(), losses.span(), argmax.span());
 
   double sum = 0;
-  for (const float loss : losses.span()) {
+  for (const float loss : received(losses, group.device())) {
     sum += static_cast<double>(loss);
   }
   // Logits and losses are float32 in both precisions.
@@ -255,13 +279,13 @@ const std::map<std::string, Operation>& operations() {
 }
 
 template <class T>
-void validate_all(const GoldenFile& file, Report& report) {
+void validate_all(const GoldenFile& file, Device& device, Report& report) {
   for (const std::string& name : file.children("/")) {
     const auto found = operations<T>().find(name);
     if (found == operations<T>().end()) {
       file.refuse("/" + name, "is no operation that is known");
     }
-    found->second(Group(file, "/" + name, report));
+    found->second(Group(file, "/" + name, report, device));
   }
 }
 
@@ -271,11 +295,11 @@ bool is_operation(const std::string& group) {
   return operations<float>().contains(group);
 }
 
-void validate_operations(const GoldenFile& file, Report& report) {
+void validate_operations(const GoldenFile& file, Device& device, Report& report) {
   if (report.precision() == Precision::fp32) {
-    validate_all<float>(file, report);
+    validate_all<float>(file, device, report);
   } else {
-    validate_all<bf16>(file, report);
+    validate_all<bf16>(file, device, report);
   }
 }
 

@@ -50,7 +50,7 @@ void validate_hdf5(const std::string& path, const Layout& layout, Report& report
   } else if (file.has("/step_1")) {
     validate_optimizer(file, report);
   } else if (std::any_of(groups.begin(), groups.end(), is_operation)) {
-    validate_operations(file, report);
+    validate_operations(file, *layout.grid.device, report);
   } else {
     refuse(path);
   }
