@@ -37,6 +37,8 @@ class DeviceMemory final : public Memory {
       return nullptr;
     }
     check(cudaMemset(data, 0, bytes), "cudaMemset");
+    // The call returns before the zeros are there, and the streams of this device do not wait for the default one.
+    check(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
     return data;
   }
   void release(void* data, std::size_t) noexcept override { cudaFree(data); }

@@ -13,7 +13,7 @@ def main():
     if " 14." not in version:
         print(f"{formatter} is {version.strip()}; the project's style is pinned to version 14")
         return 1
-    sources = [str(root / name) for name in project_files(root) if name.suffix in {".cpp", ".hpp", ".cu", ".cuh"}]
+    sources = [str(root / name) for name in project_files(root) if name.suffix in {".cpp", ".hpp", ".h", ".cu"}]
     result = subprocess.run([formatter, "--dry-run", "-Werror", "--style=file", *sources], capture_output=True, text=True)
     complaints = sorted({line.split(":")[0] for line in result.stderr.splitlines() if "error:" in line})
     print("\n".join(f"{name}: run clang-format-14 -i" for name in complaints) or f"{len(sources)} sources are formatted")

@@ -7,7 +7,7 @@ import sys
 from project_files import project_files
 
 QUOTED_INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
-SOURCES = {".hpp", ".cpp", ".h", ".cu", ".cuh", ".inl"}
+SOURCES = {".hpp", ".cpp", ".h", ".cu"}
 
 
 TABLE = json.loads(pathlib.Path(__file__).with_name("rooms.json").read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ import sys
 from project_files import project_files
 
 MAX_LINES = 400
-CODE = {".cpp", ".hpp", ".cu", ".cuh", ".py", ".sh", ".cmake", ".sbatch"}
+CODE = {".cpp", ".hpp", ".h", ".cu", ".py", ".sh", ".cmake", ".sbatch"}
 TEXT = CODE | {".md", ".txt", ".cfg", ".json", ".def", ".sampling", ""}
 # Written in pieces, so that this file does not match itself.
 UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b|not (yet )?imple" + r"mented|unimple" + "mented", re.IGNORECASE)

@@ -10,8 +10,9 @@ from compile_database import read_commands, run_all
 def main():
     tidy, build = sys.argv[1], pathlib.Path(sys.argv[2])
     root = pathlib.Path(sys.argv[3] if len(sys.argv) > 3 else pathlib.Path(__file__).parents[2]).resolve()
-    sources = [name for name in read_commands(build, root) if room_of_file(name)]
-    jobs = {name.as_posix(): ([tidy, "-p", str(build), "--quiet", str(root / name)], "") for name in sources}
+    # With -p clang-tidy would read a source once for each command that it has.
+    jobs = {name.as_posix(): ([tidy, "--quiet", str(root / name), "--", *arguments[1:]], "")
+            for name, arguments in read_commands(build, root).items() if room_of_file(name)}
     failed = run_all(jobs)
     for name, output in failed:
         print(f"{name}:\n{output}")

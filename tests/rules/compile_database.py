@@ -10,7 +10,8 @@ LAUNCHERS = ("ccache", "sccache", "distcc")
 
 
 def read_commands(build, root):
-    """Arguments without launcher, output and source; only sources below `root` that are not tests."""
+    """Arguments without launcher, output and source; only sources below `root`. Of several commands for one source: a
+    kernel's as C++ (tests/simt), any other's as the program has it."""
     commands = {}
     for entry in json.loads((pathlib.Path(build) / "compile_commands.json").read_text(encoding="utf-8")):
         source = pathlib.Path(entry["file"])
@@ -20,7 +21,10 @@ def read_commands(build, root):
         if os.path.basename(arguments[0]) in LAUNCHERS:
             arguments = arguments[1:]
         cut = arguments.index("-o")
-        commands[source.relative_to(root)] = arguments[:cut]
+        name = source.relative_to(root)
+        preferred = ("-DHRM_SIMT" in arguments) == (name.suffix == ".cu")
+        if preferred or name not in commands:
+            commands[name] = arguments[:cut]
     return commands
 
 

@@ -28,28 +28,28 @@ void PendingCopies::issue(void* shared, const void* global, bool valid) {
     return;
   }
   copies_.push_back(copy);
-  ++open_;
 }
 
 void PendingCopies::commit() {
-  groups_.push_back(open_);
-  open_ = 0;
+  ends_.push_back(copies_.size());
 }
 
 void PendingCopies::wait(std::size_t pending) {
-  while (groups_.size() > pending) {
-    for (std::size_t i = 0; i < groups_.front(); ++i) {
-      copies_.front().land();
-      copies_.pop_front();
+  while (ends_.size() - landed_groups_ > pending) {
+    for (const std::size_t end = ends_[landed_groups_++]; landed_copies_ < end; ++landed_copies_) {
+      copies_[landed_copies_].land();
     }
-    groups_.pop_front();
+  }
+  if (landed_copies_ == copies_.size() && landed_groups_ == ends_.size()) {
+    clear();
   }
 }
 
 void PendingCopies::clear() {
   copies_.clear();
-  groups_.clear();
-  open_ = 0;
+  ends_.clear();
+  landed_copies_ = 0;
+  landed_groups_ = 0;
 }
 
 }  // namespace hrm::simt

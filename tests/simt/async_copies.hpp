@@ -1,14 +1,13 @@
 #pragma once
 // Asynchronous copies of one thread from global to shared memory (cp.async), 16 bytes each.
 #include <cstddef>
-#include <deque>
 #include <vector>
 
 namespace hrm::simt {
 
 class PendingCopies {
  public:
-  /// Both addresses aligned to 16, `shared` in the block's shared memory; checked by the caller.
+  /// Both addresses are aligned to 16 and `shared` lies in the block's shared memory: the caller has checked.
   void issue(void* shared, const void* global, bool valid);
   void commit();
   /// The copies of all groups but the `pending` youngest land.
@@ -21,9 +20,10 @@ class PendingCopies {
     const void* from;  ///< null: zeros
     void land() const;
   };
-  std::deque<Copy> copies_;
-  std::deque<std::size_t> groups_;  ///< copies of each committed group, oldest first
-  std::size_t open_ = 0;            ///< copies since the last commit
+  std::vector<Copy> copies_;
+  std::vector<std::size_t> ends_;  ///< in copies_, of each committed group
+  std::size_t landed_copies_ = 0;
+  std::size_t landed_groups_ = 0;
 };
 
 }  // namespace hrm::simt

@@ -16,11 +16,13 @@ class KernelError : public std::runtime_error {
 /// read is overwritten). Both are right on a GPU: run tests in both.
 enum class AsyncCopies { late, eager };
 
-/// First values from the environment: HRM_SIMT_SEED (a number), HRM_SIMT_ASYNC (late, eager), HRM_SIMT_DEFERRED (0, 1).
+/// First values from the environment: HRM_SIMT_SEED (a number), HRM_SIMT_ASYNC (late, eager), HRM_SIMT_DEFERRED and
+/// HRM_SIMT_GUARDED (0, 1).
 struct Settings {
   std::uint64_t seed = 0;  ///< 0: threads and blocks in order; else a random ready thread runs next, last block first
   AsyncCopies copies = AsyncCopies::late;
   bool deferred = false;  ///< work on a stream runs at the first call that waits for it or asks about it
+  bool guarded = false;   ///< what is allocated from now on only work on a stream can touch (simt/guard.hpp)
   std::size_t device_memory = std::size_t{16} << 30;  ///< bytes: cudaMalloc of more fails
 };
 Settings& settings();

@@ -5,6 +5,7 @@
 
 #include "base/bf16.hpp"
 #include "kernels/gemm_cuda.hpp"
+#include "simt/runtime.hpp"
 
 namespace hrm::kernels::cuda {
 namespace {
@@ -41,9 +42,7 @@ void add_row(const std::vector<float>& sums, bool accumulate, T* c) {
   }
 }
 
-}  // namespace
-
-void gemm(Stream, const Gemm& s, const void* a, const void* b, void* c) {
+void multiply(const Gemm& s, const void* a, const void* b, void* c) {
   const std::vector<float> left = read(a, s.in, s.a_transposed, s.m, s.k, s.lda);
   const std::vector<float> right = read(b, s.in, s.b_transposed, s.k, s.n, s.ldb);
 #pragma omp parallel for
@@ -56,6 +55,15 @@ void gemm(Stream, const Gemm& s, const void* a, const void* b, void* c) {
       add_row(sums, s.accumulate, static_cast<float*>(c) + r * s.ldc);
     }
   }
+}
+
+}  // namespace
+
+void gemm(Stream stream, const Gemm& shape, const void* a, const void* b, void* c) {
+  simt::stream_of(static_cast<cudaStream_t>(stream.native)).enter([=] {
+    multiply(shape, a, b, c);
+    return true;
+  });
 }
 
 void prepare_gemm(const Gemm&) {}

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "base/device.hpp"
+#include "simt/control.hpp"
+#include "simt/guard.hpp"
 #include "simt/multiprocessor.hpp"
 #include "simt/toolkit/cuda_runtime.h"
 
@@ -30,12 +32,18 @@ void launch(Stream stream, dim3 grid, dim3 block, std::size_t shared_bytes, void
     std::tuple<Parameters...> values;
   };
   const Arguments arguments{kernel, {static_cast<Parameters>(std::forward<Args>(args))...}};
+  if (simt::settings().guarded) {
+    int index = 0;
+    const auto check = [&](const auto&... values) { (simt::check_argument(&values, sizeof values, index++), ...); };
+    std::apply(check, arguments.values);
+  }
   simt::put_on_stream(static_cast<cudaStream_t>(stream.native), [=] {
     const auto body = [](const void* all) {
       const auto& call = *static_cast<const Arguments*>(all);
       std::apply(call.kernel, call.values);
     };
-    simt::Multiprocessor::own().run({grid, block, shared_bytes, body, &arguments});
+    const auto* entry = reinterpret_cast<const void*>(arguments.kernel);
+    simt::Multiprocessor::own().run({grid, block, shared_bytes, body, &arguments, entry});
   });
 }
 

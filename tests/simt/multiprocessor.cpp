@@ -6,6 +6,8 @@
 #include <cstring>
 #include <utility>
 
+#include "simt/kernel_names.hpp"
+
 namespace hrm::simt {
 
 constinit thread_local Thread* thread_now = nullptr;
@@ -18,14 +20,31 @@ Multiprocessor& Multiprocessor::own() {
 
 void Multiprocessor::run(const Launch& launch) {
   const Muted muted;
-  if (running_) {
-    kernel_error("a kernel launches a kernel");
+  count_launch(launch.kernel);
+  try {
+    check(launch);
+    prepare(launch);
+    multiprocessor_now = this;
+    run_blocks();
+    multiprocessor_now = nullptr;
+    thread_now = nullptr;
+    if (failure_) {
+      for (const auto& thread : threads_) {
+        thread->fiber.restart();
+      }
+      std::rethrow_exception(std::exchange(failure_, nullptr));
+    }
+  } catch (const KernelError& error) {
+    throw KernelError(kernel_name(launch.kernel) + ": " + error.what());
   }
-  check(launch);
+}
+
+void Multiprocessor::prepare(const Launch& launch) {
   launch_ = launch;
   count_ = launch.block.x * launch.block.y * launch.block.z;
   block_size = launch.block;
   grid_size = launch.grid;
+  random_ = settings().seed == 0 ? 0 : settings().seed * 0x9e3779b97f4a7c15U | 1;
   shared.prepare(launch.shared_bytes);
   while (threads_.size() < count_) {
     threads_.push_back(std::make_unique<Thread>(&live, static_cast<unsigned>(threads_.size())));
@@ -33,25 +52,15 @@ void Multiprocessor::run(const Launch& launch) {
   for (unsigned i = 0; i < count_; ++i) {
     threads_[i]->index = {i % block_size.x, i / block_size.x % block_size.y, i / (block_size.x * block_size.y)};
   }
-  const std::uint64_t seed = settings().seed;
-  random_ = seed == 0 ? 0 : seed * 0x9e3779b97f4a7c15U | 1;
-  const std::uint64_t blocks = std::uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z;
-  multiprocessor_now = this;
-  running_ = true;
+}
+
+void Multiprocessor::run_blocks() {
+  const std::uint64_t blocks = std::uint64_t{grid_size.x} * grid_size.y * grid_size.z;
   for (std::uint64_t i = 0; i < blocks && !failure_; ++i) {
-    const std::uint64_t block = seed == 0 ? i : blocks - 1 - i;
+    const std::uint64_t block = random_ == 0 ? i : blocks - 1 - i;
     block_index = {static_cast<unsigned>(block % grid_size.x), static_cast<unsigned>(block / grid_size.x % grid_size.y),
                    static_cast<unsigned>(block / (std::uint64_t{grid_size.x} * grid_size.y))};
     start_block();
-  }
-  running_ = false;
-  multiprocessor_now = nullptr;
-  thread_now = nullptr;
-  if (failure_) {
-    for (const auto& thread : threads_) {
-      thread->fiber.restart();
-    }
-    std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 }
 

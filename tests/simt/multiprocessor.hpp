@@ -64,13 +64,14 @@ struct Meeting {
   unsigned round = 0;
 };
 
-/// Grid, block, and what each thread runs.
+/// Grid, block, and what each thread runs: body(arguments).
 struct Launch {
   dim3 grid;
   dim3 block;
   std::size_t shared_bytes = 0;
   void (*body)(const void* arguments) = nullptr;
   const void* arguments = nullptr;
+  const void* kernel = nullptr;  ///< for reports
 };
 
 class Multiprocessor {
@@ -102,6 +103,8 @@ class Multiprocessor {
     std::array<Meeting, warp_size> meetings;
   };
 
+  void prepare(const Launch& launch);
+  void run_blocks();
   static void live();
   /// The pending meeting of these lanes, or a free place for one.
   static Meeting& meeting_of(Warp& warp, unsigned mask);
@@ -116,7 +119,7 @@ class Multiprocessor {
   void go(Fiber& from, Thread& to);
   bool is_ready(unsigned thread) const { return (ready_[thread / 64] >> thread % 64 & 1) != 0; }
   void make_ready(unsigned warp, unsigned lanes);
-  void check(const Launch& launch) const;
+  static void check(const Launch& launch);
   std::string state_of(unsigned thread) const;
   std::string report() const;
 
@@ -126,7 +129,6 @@ class Multiprocessor {
   std::array<Warp, max_threads / warp_size> warps_;
   std::array<std::uint64_t, max_threads / 64> ready_{};
   unsigned left_ = 0;
-  bool running_ = false;
 
   Call barrier_;
   unsigned at_barrier_ = 0;

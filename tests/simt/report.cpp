@@ -23,9 +23,12 @@ Settings from_environment() {
     }
     result.copies = mode == "eager" ? AsyncCopies::eager : AsyncCopies::late;
   }
-  if (const char* deferred = std::getenv("HRM_SIMT_DEFERRED")) {
-    result.deferred = std::string_view(deferred) == "1";
-  }
+  const auto is_on = [](const char* name) {
+    const char* value = std::getenv(name);
+    return value != nullptr && std::string_view(value) == "1";
+  };
+  result.deferred = is_on("HRM_SIMT_DEFERRED");
+  result.guarded = is_on("HRM_SIMT_GUARDED");
   return result;
 }
 
@@ -56,7 +59,10 @@ std::string Call::text() const {
   return mask == 0 ? result : fmt::format("{} (mask {:#x})", result, mask);
 }
 
-void Multiprocessor::check(const Launch& launch) const {
+void Multiprocessor::check(const Launch& launch) {
+  if (multiprocessor_now != nullptr) {
+    kernel_error("launched by a kernel");
+  }
   const auto [x, y, z] = launch.block;
   const std::uint64_t threads = std::uint64_t{x} * y * z;
   if (threads == 0 || threads > max_threads || x > 1024 || y > 1024 || z > 64) {

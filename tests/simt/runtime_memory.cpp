@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <map>
@@ -5,6 +6,7 @@
 #include <new>
 
 #include "simt/control.hpp"
+#include "simt/guard.hpp"
 #include "simt/runtime.hpp"
 
 namespace hrm::simt {
@@ -70,7 +72,9 @@ cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
   if (counts().live_device_bytes + size > static_cast<std::int64_t>(hrm::simt::settings().device_memory)) {
     return remember(cudaErrorMemoryAllocation);
   }
-  *memory = ::operator new(bytes, hrm::simt::alignment);
+  const hrm::simt::DeviceWork open;
+  *memory =
+      hrm::simt::settings().guarded ? hrm::simt::allocate_guarded(bytes) : ::operator new(bytes, hrm::simt::alignment);
   std::memset(*memory, 0xff, bytes);
   const std::lock_guard lock(hrm::simt::blocks_lock);
   hrm::simt::blocks[reinterpret_cast<std::uintptr_t>(*memory)] = bytes;
@@ -90,9 +94,11 @@ cudaError_t cudaFree(void* memory) {
   if (found == hrm::simt::blocks.end()) {
     return remember(cudaErrorInvalidValue);
   }
+  if (!hrm::simt::release_guarded(memory, found->second)) {
+    ::operator delete(memory, hrm::simt::alignment);
+  }
   counts().live_device_bytes -= static_cast<std::int64_t>(found->second);
   hrm::simt::blocks.erase(found);
-  ::operator delete(memory, hrm::simt::alignment);
   return cudaSuccess;
 }
 

@@ -19,7 +19,11 @@ void CUstream_st::advance() {
     std::function<bool()> work = std::move(queue.front());
     queue.pop_front();
     ++done;
-    if (!work()) {
+    const bool is_done = [&] {
+      const hrm::simt::DeviceWork open;
+      return work();
+    }();
+    if (!is_done) {
       --done;
       queue.push_front(std::move(work));
       return;

@@ -67,7 +67,7 @@ struct Said {
 TEST_F(Faults, AreNamedWithThreadsAndPlace) {
   const std::vector<Said> table{
       {Fault::barrier_in_part_of_block,
-       {"deadlock in block (0, 0, 0)", "threads 0-63 wait at __syncthreads at ",
+       {"meet_wrongly: deadlock in block (0, 0, 0)", "threads 0-63 wait at __syncthreads at ",
         "faulty_kernels.cu:", "threads 64-127 ended"}},
       {Fault::barrier_in_place_of_shuffle,
        {"deadlock", "threads 0-15 wait at __syncthreads", "threads 16-31 wait at __shfl_xor_sync"}},

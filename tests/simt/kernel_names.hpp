@@ -1,0 +1,18 @@
+#pragma once
+// Which kernels ran, by name.
+#include <cstdint>
+#include <map>
+#include <string>
+
+namespace hrm::simt {
+
+/// "norm_forward<float, 2, true, false>" of a kernel linked into this program; its address where symbols are stripped.
+std::string kernel_name(const void* kernel);
+
+/// Adds a launch to the table.
+void count_launch(const void* kernel);
+/// Launches by name since the last clear_launches_by_kernel().
+std::map<std::string, std::int64_t> launches_by_kernel();
+void clear_launches_by_kernel();
+
+}  // namespace hrm::simt
