@@ -73,7 +73,7 @@ __device__ __forceinline__ void score_gradients_of_keys(const float (&weights)[b
 }
 
 template <int head>
-__global__ __launch_bounds__(threads, 2) void keys_kernel(Backward<bf16> args) {
+__global__ __launch_bounds__(threads, head == 64 ? 3 : 2) void keys_kernel(Backward<bf16> args) {
   constexpr int blocks = key_blocks<head>;
   constexpr int warp_keys = 16 * blocks;
   constexpr int stride = shared_stride<head>;
