@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "kernels/attention_general_cuda.hpp"
-#include "kernels/attention_parts_cuda.hpp"
+#include "kernels/attention_products_cuda.hpp"
 
 namespace hrm::kernels::cuda {
 namespace attention {
