@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "kernels/attention_general_cuda.hpp"
-#include "kernels/attention_parts_cuda.hpp"
+#include "kernels/attention_products_cuda.hpp"
 
 namespace hrm::kernels::cuda {
 namespace attention {
@@ -108,9 +108,11 @@ __device__ __forceinline__ void close_softmax(float scale, const Softmax& softma
 }
 
 template <int head>
-__global__ __launch_bounds__(threads, 2) void forward_kernel(const AttentionTile* tiles, int heads, float scale,
-                                                             Matrix<const bf16> q, Matrix<const bf16> k,
-                                                             Matrix<const bf16> v, Matrix<bf16> out, float* lse) {
+__global__ __launch_bounds__(threads, head <= 64 ? 3 : 2) void forward_kernel(const AttentionTile* tiles, int heads,
+                                                                              float scale, Matrix<const bf16> q,
+                                                                              Matrix<const bf16> k,
+                                                                              Matrix<const bf16> v, Matrix<bf16> out,
+                                                                              float* lse) {
   HRM_DYNAMIC_SHARED(bf16, q_rows);                         // (tile_rows, head)
   bf16* k_rows = q_rows + tile_rows * shared_stride<head>;  // (2, step, head)
   bf16* v_rows = k_rows + 2 * step * shared_stride<head>;   // (2, step, head)

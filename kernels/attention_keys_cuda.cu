@@ -2,6 +2,7 @@
 // time, while the next 32 come in. Products have keys as rows, so that weights and gradients of scores are left
 // operands of dv and dk as they are.
 #include "kernels/attention_backward_cuda.hpp"
+#include "kernels/attention_products_cuda.hpp"
 
 namespace hrm::kernels::cuda::attention {
 namespace {
@@ -10,7 +11,7 @@ namespace {
 template <int head>
 constexpr int key_blocks = head <= 32 ? 2 : 1;
 template <int head>
-constexpr int tile_keys = 16 * key_blocks<head>* warps;
+constexpr int tile_keys = warps * 16 * key_blocks<head>;
 template <int head>
 constexpr std::size_t shared_bytes = (2 * tile_keys<head> + 4 * step) * shared_stride<head> * sizeof(bf16) +
                                      4 * step * sizeof(float);
@@ -73,7 +74,7 @@ __device__ __forceinline__ void score_gradients_of_keys(const float (&weights)[b
 }
 
 template <int head>
-__global__ __launch_bounds__(threads, 2) void keys_kernel(Backward<bf16> args) {
+__global__ __launch_bounds__(threads, head == 64 ? 3 : 2) void keys_kernel(Backward<bf16> args) {
   constexpr int blocks = key_blocks<head>;
   constexpr int warp_keys = 16 * blocks;
   constexpr int stride = shared_stride<head>;

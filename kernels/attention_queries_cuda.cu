@@ -1,6 +1,7 @@
 // dq on tensor cores: a block takes 128 queries of one head, its warps 32 each, and walks over the keys that they see,
 // 32 at a time, while the next 32 come in.
 #include "kernels/attention_backward_cuda.hpp"
+#include "kernels/attention_products_cuda.hpp"
 
 namespace hrm::kernels::cuda::attention {
 namespace {

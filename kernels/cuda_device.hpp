@@ -3,6 +3,7 @@
 // compiler over the shim of tests/simt, which runs it on the CPU. So kernels keep CUDA's own words (__global__,
 // threadIdx, __syncthreads, __shfl_xor_sync, …), and only what has no plain C++ form has a name of ours: shared memory,
 // asynchronous copies, tensor-core instructions, launches.
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -114,13 +115,22 @@ struct alignas(16) Pack16 {
 
 template <class T>
 __device__ __forceinline__ Pack16<T> load_16(const T* from) {
-  Pack16<T> pack;
-  *reinterpret_cast<uint4*>(&pack) = *reinterpret_cast<const uint4*>(from);
-  return pack;
+#ifdef __CUDA_ARCH__
+  return std::bit_cast<Pack16<T>>(*reinterpret_cast<const uint4*>(from));
+#else  // plain C++ lets no uint4 stand for elements of T
+  return *reinterpret_cast<const Pack16<T>*>(from);
+#endif
 }
 template <class T>
 __device__ __forceinline__ void store_16(T* to, const Pack16<T>& pack) {
-  *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(&pack);
+#ifdef __CUDA_ARCH__
+  // Written out: nvcc takes a plain 16-byte store apart where the other branch stores elements one by one.
+  const auto words = std::bit_cast<uint4>(pack);
+  asm volatile("st.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(words.x), "r"(words.y), "r"(words.z), "r"(words.w)
+               : "memory");
+#else
+  *reinterpret_cast<Pack16<T>*>(to) = pack;
+#endif
 }
 
 /// Whether rows of `stride` elements from `data` on can be read 16 bytes at a time.

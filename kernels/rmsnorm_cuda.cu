@@ -102,8 +102,8 @@ __device__ __forceinline__ void spread(const Targets<T>& targets, const Pack16<T
     if (t < targets.sum_count) {
       T* sum = targets.sums[t].row(row) + column;
       const Pack16<T> old = load_part<aligned>(static_cast<const T*>(sum), left);
-      store_part<aligned>(sum, make_pack<T>([&](int i) { return to_float(old.values[i]) + to_float(dx.values[i]); }),
-                          left);
+      const auto total = [&](int i) { return to_float(old.values[i]) + to_float(dx.values[i]); };
+      store_part<aligned>(sum, make_pack<T>(total), left);
     }
     if (t < targets.copy_count) {
       store_part<aligned>(targets.copies[t].row(row) + column, dx, left);
@@ -153,12 +153,12 @@ __global__ void __launch_bounds__(norm_threads(held), held == 4 ? 1 : 3)
       }
       T* out = dx.row(row) + column;
       const Pack16<T> old = accumulate ? load_part<aligned>(static_cast<const T*>(out), left) : Pack16<T>{};
-      const Pack16<T> sum = make_pack<T>([&](int i) {
+      const Pack16<T> result = make_pack<T>([&](int i) {
         const float centred = fmaf(-to_float(value[h].values[i]), mean, to_float(upstream[h].values[i]));
         return fmaf(r, centred, to_float(old.values[i]));
       });
-      store_part<aligned>(out, sum, left);
-      spread<aligned>(targets, sum, row, column, left);
+      store_part<aligned>(out, result, left);
+      spread<aligned>(targets, result, row, column, left);
     }
   }
 }

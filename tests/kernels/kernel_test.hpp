@@ -40,6 +40,9 @@ inline Values normals(std::int64_t count, std::uint64_t seed, double scale = 1.0
   return values;
 }
 
+/// Gaps between rows for which 16-byte accesses are impossible and, where the columns allow it, possible.
+inline constexpr std::int64_t row_gaps[] = {3, 8};
+
 /// Row-major storage of T with `gap` elements between rows, which kernels must leave alone.
 template <class T>
 class Stored {

@@ -28,13 +28,25 @@ std::vector<T> stored_row(const Values& row) {
   return result;
 }
 
-TYPED_TEST(Elementwise, AddRoundsOnceAndMayOverwriteAnOperand) {
-  on_each_target([] {
-    const Values a = rounded<TypeParam>(normals(5 * 37, 1));
-    const Values b = rounded<TypeParam>(normals(5 * 37, 2));
-    Stored<TypeParam> out(a, 37);
+/// Calls check(cols, gap) for rows of part of a block, and of several blocks.
+template <class Check>
+void for_shapes(const Check& check) {
+  on_each_target([&] {
+    for (const std::int64_t cols : {1, 37, 40, 2104}) {
+      for (const std::int64_t gap : row_gaps) {
+        check(cols, gap);
+      }
+    }
+  });
+}
 
-    kernels::add<TypeParam>(test_stream(), out, Stored<TypeParam>(b, 37), out);
+TYPED_TEST(Elementwise, AddRoundsOnceAndMayOverwriteAnOperand) {
+  for_shapes([](std::int64_t cols, std::int64_t gap) {
+    const Values a = rounded<TypeParam>(normals(5 * cols, 1));
+    const Values b = rounded<TypeParam>(normals(5 * cols, 2));
+    Stored<TypeParam> out(a, cols, gap);
+
+    kernels::add<TypeParam>(test_stream(), out, Stored<TypeParam>(b, cols, gap), out);
 
     EXPECT_EQ(sum<TypeParam>(a, b), out.values());
     EXPECT_TRUE(out.gaps_untouched());
@@ -42,62 +54,83 @@ TYPED_TEST(Elementwise, AddRoundsOnceAndMayOverwriteAnOperand) {
 }
 
 TYPED_TEST(Elementwise, AddRowAddsTheRowToEveryRow) {
-  const Values a = rounded<TypeParam>(normals(5 * 37, 3));
-  const Values row = rounded<TypeParam>(normals(37, 4));
-  const std::vector<TypeParam> stored = stored_row<TypeParam>(row);
-  Stored<TypeParam> out(5, 37);
+  for_shapes([](std::int64_t cols, std::int64_t gap) {
+    const Values a = rounded<TypeParam>(normals(5 * cols, 3));
+    const Values row = rounded<TypeParam>(normals(cols, 4));
+    const std::vector<TypeParam> stored = stored_row<TypeParam>(row);
+    Stored<TypeParam> out(5, cols, gap);
 
-  kernels::add_row<TypeParam>(test_stream(), Stored<TypeParam>(a, 37), stored, out);
+    kernels::add_row<TypeParam>(test_stream(), Stored<TypeParam>(a, cols, gap), stored, out);
 
-  EXPECT_EQ(sum<TypeParam>(a, row), out.values());
+    EXPECT_EQ(sum<TypeParam>(a, row), out.values());
+  });
 }
 
 TYPED_TEST(Elementwise, FillAndCopyRows) {
-  const Values row = rounded<TypeParam>(normals(37, 5));
-  const std::vector<TypeParam> stored = stored_row<TypeParam>(row);
-  Stored<TypeParam> filled(4, 37);
-  Stored<TypeParam> copied(4, 37, 8);
+  for_shapes([](std::int64_t cols, std::int64_t gap) {
+    const Values row = rounded<TypeParam>(normals(cols, 5));
+    const std::vector<TypeParam> stored = stored_row<TypeParam>(row);
+    Stored<TypeParam> filled(4, cols, gap);
+    Stored<TypeParam> copied(4, cols, 8);
 
-  kernels::fill_rows<TypeParam>(test_stream(), stored, filled);
-  kernels::copy<TypeParam>(test_stream(), filled, copied);
+    kernels::fill_rows<TypeParam>(test_stream(), stored, filled);
+    kernels::copy<TypeParam>(test_stream(), filled, copied);
 
-  EXPECT_EQ(sum<TypeParam>(Values(4 * 37, 0.0), row), filled.values());
-  EXPECT_EQ(filled.values(), copied.values());
-  EXPECT_TRUE(copied.gaps_untouched());
+    EXPECT_EQ(sum<TypeParam>(Values(static_cast<std::size_t>(4 * cols), 0.0), row), filled.values());
+    EXPECT_EQ(filled.values(), copied.values());
+    EXPECT_TRUE(copied.gaps_untouched());
+  });
+}
+
+/// Rows of x by number, in order; a number of -1 is a row of zeros.
+Values picked(const Values& x, std::int64_t cols, const std::vector<std::int64_t>& rows) {
+  Values result;
+  for (const std::int64_t row : rows) {
+    for (std::int64_t i = 0; i < cols; ++i) {
+      result.push_back(row < 0 ? 0.0 : x[static_cast<std::size_t>(row * cols + i)]);
+    }
+  }
+  return result;
 }
 
 TYPED_TEST(Elementwise, GatherAndScatterRows) {
   const std::vector<std::int32_t> rows = {4, 0, 2};
-  const Stored<TypeParam> x(Values{0, 0, 1, 1, 2, 2, 3, 3, 4, 4}, 2);
-  Stored<TypeParam> gathered(4, 2);
-  Stored<TypeParam> scattered(5, 2);
+  for_shapes([&](std::int64_t cols, std::int64_t gap) {
+    const Values x = rounded<TypeParam>(normals(5 * cols, 6));
+    Stored<TypeParam> gathered(4, cols, gap);
+    Stored<TypeParam> scattered(5, cols, gap);
 
-  kernels::gather_rows<TypeParam>(test_stream(), x, rows, gathered);
-  kernels::scatter_rows<TypeParam>(test_stream(), gathered, rows, scattered);
+    kernels::gather_rows<TypeParam>(test_stream(), Stored<TypeParam>(x, cols, gap), rows, gathered);
+    kernels::scatter_rows<TypeParam>(test_stream(), gathered, rows, scattered);
 
-  EXPECT_EQ(gathered.values(), (Values{4, 4, 0, 0, 2, 2, 0, 0}));
-  EXPECT_EQ(scattered.values(), (Values{0, 0, 0, 0, 2, 2, 0, 0, 4, 4}));
+    EXPECT_EQ(gathered.values(), picked(x, cols, {4, 0, 2, -1}));
+    EXPECT_EQ(scattered.values(), picked(x, cols, {0, -1, 2, -1, 4}));
+    EXPECT_TRUE(gathered.gaps_untouched() && scattered.gaps_untouched());
+  });
 }
 
 TYPED_TEST(Elementwise, SumOfPartsIsInTheirOrderAndRoundsOnce) {
-  on_each_target([] {
-    std::vector<Values> values;
+  for_shapes([](std::int64_t cols, std::int64_t gap) {
     std::vector<Stored<TypeParam>> stored;
-    for (const std::uint64_t seed : {21, 22, 23}) {
-      values.push_back(rounded<TypeParam>(normals(5 * 37, seed)));
-      stored.emplace_back(values.back(), 37);
+    Values total;
+    for (std::uint64_t p = 0; p < kernels::most_parts; ++p) {
+      const Values values = rounded<TypeParam>(normals(5 * cols, 20 + p));
+      stored.emplace_back(values, cols, gap + 8 * static_cast<std::int64_t>(p));
+      total = p == 0 ? values : sum<float>(total, values);
     }
-    const Values before = rounded<TypeParam>(normals(5 * 37, 24));
-    Stored<TypeParam> fresh(5, 37);
-    Stored<TypeParam> added(before, 37);
+    const Values before = rounded<TypeParam>(normals(5 * cols, 44));
+    Stored<TypeParam> fresh(5, cols, gap);
+    Stored<TypeParam> added(before, cols, gap);
+    Stored<TypeParam> one(5, cols, gap);
     const std::vector<Matrix<const TypeParam>> parts(stored.begin(), stored.end());
 
     kernels::sum_parts<TypeParam>(test_stream(), parts, fresh, false);
     kernels::sum_parts<TypeParam>(test_stream(), parts, added, true);
+    kernels::sum_parts<TypeParam>(test_stream(), std::span(parts).first(1), one, false);
 
-    const Values total = sum<float>(sum<float>(values[0], values[1]), values[2]);
     EXPECT_EQ(rounded<TypeParam>(total), fresh.values());
     EXPECT_EQ(sum<TypeParam>(before, total), added.values());
+    EXPECT_EQ(stored[0].values(), one.values());
     EXPECT_TRUE(added.gaps_untouched());
   });
 }
@@ -148,6 +181,19 @@ TEST(BlockSquareSums, AreTheSameOnEveryInstructionSetAndThreadCount) {
   on_each_target([&] { EXPECT_EQ(expected, run()); });
 
   EXPECT_TRUE(same_on_all_threads(run));
+}
+
+TEST(BlockSquareSums, AreTheSameOnEveryDevice) {
+  for (const std::int64_t block : {4096, 100, 7}) {
+    const std::vector<float> x = narrowed(normals(37 * block + 3, 10, 1e-3));
+    std::vector<double> here(38);
+    std::vector<double> there(38);
+
+    kernels::block_square_sums({}, x, block, here);
+    kernels::block_square_sums(test_stream(), x, block, there);
+
+    EXPECT_EQ(here, there) << block;
+  }
 }
 
 TEST(BlockSquareSums, CoverTheShorterLastBlock) {

@@ -52,7 +52,7 @@ TYPED_TEST_SUITE(Embedding, Types);
 
 TYPED_TEST(Embedding, ForwardScalesTheRows) {
   on_each_target([] {
-    for (const std::int64_t cols : {1, 18, 64}) {
+    for (const std::int64_t cols : {1, 18, 64, 2104}) {
       const std::vector<std::int32_t> ids = some_ids(40);
       const Values table = rounded<TypeParam>(normals(vocabulary * cols, 1));
       Stored<TypeParam> x(40, cols);
@@ -101,7 +101,7 @@ TYPED_TEST(Embedding, ShardsAddUpToTheWholeTable) {
 
 TYPED_TEST(Embedding, BackwardAddsTheRowsOfEachTokenButNotOfPadding) {
   on_each_target([] {
-    for (const std::int64_t cols : {1, 18, 64}) {
+    for (const std::int64_t cols : {1, 18, 64, 2104}) {
       const std::vector<std::int32_t> used = some_ids(33);
       const Values dx = rounded<TypeParam>(normals(40 * cols, 2));
       const Values old = rounded<float>(normals(vocabulary * cols, 3));

@@ -13,16 +13,17 @@ TYPED_TEST_SUITE(HeadGate, Types);
 
 TYPED_TEST(HeadGate, EqualsReference) {
   on_each_target([] {
-    for (const std::int64_t cols : {1, 15, 48, 131}) {
+    for (const std::int64_t cols : {1, 15, 48, 131, 2104}) {
+      const std::int64_t gap = cols % 8 == 0 ? 8 : 3;
       const Values gate = rounded<TypeParam>(normals(4 * cols, 1, 4.0));
       const Values a = rounded<TypeParam>(normals(4 * cols, 2));
       const Values dy = rounded<TypeParam>(normals(4 * cols, 3));
-      const Stored<TypeParam> gates(gate, cols);
-      const Stored<TypeParam> inputs(a, cols);
-      Stored<TypeParam> y(4, cols);
-      Stored<TypeParam> again(4, cols);
-      Stored<TypeParam> dgate(4, cols);
-      Stored<TypeParam> da(dy, cols);
+      const Stored<TypeParam> gates(gate, cols, gap);
+      const Stored<TypeParam> inputs(a, cols, gap);
+      Stored<TypeParam> y(4, cols, gap);
+      Stored<TypeParam> again(4, cols, gap);
+      Stored<TypeParam> dgate(4, cols, gap);
+      Stored<TypeParam> da(dy, cols, gap);
 
       kernels::head_gate_forward<TypeParam>(test_stream(), gates, inputs, y);
       kernels::head_gate_backward<TypeParam>(test_stream(), gates, inputs, da, dgate, da, again);

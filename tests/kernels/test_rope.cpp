@@ -16,12 +16,13 @@ TYPED_TEST_SUITE(Rope, Types);
 TYPED_TEST(Rope, RotatesByThePositionsAngle) {
   const std::vector<std::int32_t> positions = {0, 1, 2, 0, 1, 4095, 0};
   on_each_target([&] {
-    for (const std::int64_t head_dim : {2, 6, 16, 20, 32, 64, 70}) {
+    for (const std::int64_t head_dim : {2, 6, 16, 20, 32, 64, 70, 128, 528}) {
+      const std::int64_t gap = head_dim % 16 == 0 ? 8 : 3;
       const std::int64_t cols = 3 * head_dim;
       const kernels::RopeTable table(4096, head_dim, theta);
       const Values x = rounded<TypeParam>(normals(7 * cols, 1));
-      Stored<TypeParam> there(x, cols);
-      Stored<TypeParam> back(x, cols);
+      Stored<TypeParam> there(x, cols, gap);
+      Stored<TypeParam> back(x, cols, gap);
 
       kernels::rope_forward<TypeParam>(test_stream(), table, positions, there);
       kernels::rope_backward<TypeParam>(test_stream(), table, positions, back);
@@ -32,6 +33,22 @@ TYPED_TEST(Rope, RotatesByThePositionsAngle) {
       EXPECT_TRUE(there.gaps_untouched());
     }
   });
+}
+
+// q and k are neighbours in memory.
+TYPED_TEST(Rope, OneCallForQAndKEqualsTwo) {
+  const std::vector<std::int32_t> positions = {0, 5, 9, 63};
+  const kernels::RopeTable table(64, 32, theta);
+  const std::int64_t width = 20 * 32;
+  Stored<TypeParam> together(normals(4 * 2 * width, 5), 2 * width, 8);
+  Stored<TypeParam> apart(normals(4 * 2 * width, 5), 2 * width, 8);
+  const Matrix<TypeParam> halves = apart;
+
+  kernels::rope_forward<TypeParam>(test_stream(), table, positions, together);
+  kernels::rope_forward<TypeParam>(test_stream(), table, positions, halves.columns(0, width));
+  kernels::rope_forward<TypeParam>(test_stream(), table, positions, halves.columns(width, width));
+
+  EXPECT_EQ(apart.bytes(), together.bytes());
 }
 
 TYPED_TEST(Rope, IsTheSameOnAnyNumberOfThreads) {
