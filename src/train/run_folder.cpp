@@ -10,6 +10,7 @@
 #include "base/text.hpp"
 #include "config/resolve.hpp"
 #include "io/disk.hpp"
+#include "io/run_files.hpp"
 #include "train/guard.hpp"
 
 namespace hrm::train {
@@ -17,18 +18,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::int64_t most_old_metrics = 3;  // of runs that never came to a checkpoint
+
 fs::path metrics_path(const config::RunConfig& config) {
   return config.metrics.path.empty() ? fs::path(config.checkpoint.dir) / "metrics.h5" : fs::path(config.metrics.path);
-}
-
-/// "NAME.old-N" with the first N that is free.
-fs::path aside_name(const fs::path& file) {
-  int number = 1;
-  fs::path aside;
-  do {
-    aside = file.string() + ".old-" + std::to_string(number++);
-  } while (fs::exists(aside));
-  return aside;
 }
 
 std::string joined_hosts(comm::Communicator& group) {
@@ -145,8 +138,8 @@ void RunFolder::set_metrics_aside() {
   std::string text = "new run";
   for (const fs::path& file : {metrics_path_, io::journal_path(metrics_path_)}) {
     if (fs::exists(file)) {
-      const fs::path aside = aside_name(file);
-      fs::rename(file, aside);
+      const fs::path aside = io::set_aside(file);
+      io::delete_set_aside(file.parent_path(), file.filename().string(), most_old_metrics);
       text += "; an older " + file.filename().string() + " is now " + aside.filename().string();
     }
   }
@@ -154,17 +147,24 @@ void RunFolder::set_metrics_aside() {
   event(0, "start", text);
 }
 
-void RunFolder::set_newer_aside(std::int64_t step) {
+/// The link first, then the newest file first: after a kill anywhere in here the newest checkpoint that is left is one
+/// from which the run comes to the same decisions again.
+void RunFolder::set_newer_aside(const fs::path& kept, std::int64_t step) {
+  const fs::path latest = path_ / io::latest_name;
+  const std::string name = io::checkpoint_name(step);
+  if (fs::exists(path_ / name) && fs::equivalent(path_ / name, kept)) {
+    io::point_latest(path_, name);
+  }
   for (const io::CheckpointFile& file : io::list_checkpoints(path_)) {
     if (file.step > step) {
-      const fs::path aside = aside_name(file.path);
-      fs::rename(file.path, aside);
+      const fs::path aside = io::set_aside(file.path);
       event(step, "rollback",
             file.path.filename().string() + " is of a course that is given up; it is now " + aside.filename().string());
     }
   }
-  if (!fs::exists(path_ / "latest.h5")) {
-    fs::remove(path_ / "latest.h5");  // it pointed to one of them; the next save sets it again
+  io::delete_set_aside(path_, "step-", config_.checkpoint.keep_last);
+  if (!fs::exists(latest)) {
+    fs::remove(latest);  // the run goes on from a file elsewhere: the next save sets it again
   }
   io::sync_folder(path_);
 }
@@ -226,8 +226,9 @@ void RunFolder::roll_back(const TrainState& state, std::int64_t reached, const s
   comm::together(group_, [&] {
     if (writes()) {
       last_checkpoint_ = io::checkpoint_name(state.step);
+      set_newer_aside(path_ / last_checkpoint_,
+                      state.step);  // before the cut: rows of a course that is taken up again are not lost
       cut_metrics("rollback", last_checkpoint_, state.step, reached, "; " + why);
-      set_newer_aside(state.step);
       journal_->append(job_);
       journal_->sync();
     }
@@ -247,10 +248,10 @@ void RunFolder::open_metrics(const RunFacts& facts, const TrainState& state, boo
     job_["first_step"] = state.step;
     if (resumed) {
       journal_.emplace(metrics_path_, header_);
+      set_newer_aside(resumed_from_, state.step);
       cut_metrics("restart", resumed_from_.filename().string(), state.step, state.step, "");
       failures_ = failure_record(io::read_journal(io::journal_path(metrics_path_)), state.wall_seconds,
                                  job_.value("seconds_lost", 0.0));
-      set_newer_aside(state.step);
     } else {
       set_metrics_aside();
     }

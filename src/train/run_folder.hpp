@@ -35,7 +35,8 @@ class RunFolder {
   std::optional<io::CheckpointReader> start_point(const RunOptions& options);
 
   /// Collective: opens the journal. A new run sets an older one aside; a resumed one appends the cut after `state.step`
-  /// and sets aside checkpoints of later steps, which belong to a course that is given up.
+  /// and sets aside checkpoints of later steps, which belong to a course that is given up (checkpoint.keep_last of them
+  /// stay); latest.h5 points to where the run goes on from.
   void open_metrics(const RunFacts& facts, const TrainState& state, bool resumed);
 
   /// Collective: the checkpoint to go back to when steps from `blamed` on are to be passed over and those from
@@ -77,7 +78,7 @@ class RunFolder {
   void record(Work&& work);
   std::optional<io::CheckpointReader> newest_checkpoint(const RunOptions& options);
   void set_metrics_aside();
-  void set_newer_aside(std::int64_t step);
+  void set_newer_aside(const std::filesystem::path& kept, std::int64_t step);
   void cut_metrics(const std::string& kind, const std::string& from, std::int64_t step, std::int64_t reached,
                    const std::string& why);
   [[noreturn]] void refuse_new_run(const std::filesystem::path& newest) const;
