@@ -1,12 +1,16 @@
 #include "train/run_folder.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <utility>
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/stop_request.hpp"
 #include "base/text.hpp"
 #include "config/resolve.hpp"
 #include "io/disk.hpp"
@@ -35,6 +39,13 @@ std::string joined_hosts(comm::Communicator& group) {
   return text;
 }
 
+/// For a rank that must not write any more, whatever its main thread is doing.
+void end_process(const std::string& reason) {
+  std::fputs(fmt::format("hrm: error: {}\n", reason).c_str(), stderr);
+  std::fflush(stderr);
+  _exit(static_cast<int>(ExitCode::cannot_create));
+}
+
 /// `rows` of the journal as written: a start's later job records repeat its earlier ones.
 FailureRecord failure_record(const std::vector<nlohmann::json>& rows, double trained_seconds, double lost_now) {
   std::map<std::string, double> lost_by_start;
@@ -54,15 +65,6 @@ FailureRecord failure_record(const std::vector<nlohmann::json>& rows, double tra
 
 }  // namespace
 
-std::string batch_job_id() {
-  for (const char* name : {"SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"}) {
-    if (std::string id = environment(name); !id.empty()) {
-      return id;
-    }
-  }
-  return "";
-}
-
 RunFolder::RunFolder(comm::Communicator& group, const config::RunConfig& config)
     : group_(group), config_(config), path_(config.checkpoint.dir), metrics_path_(metrics_path(config)) {
   comm::together(group_, [&] {
@@ -70,7 +72,7 @@ RunFolder::RunFolder(comm::Communicator& group, const config::RunConfig& config)
       io::make_folder(path_);
       run_id_ = io::stored_run_id(path_);
       run_id_ = run_id_.empty() ? io::new_run_id() : run_id_;
-      lock_.emplace(path_, run_id_);
+      lock_.emplace(path_, run_id_, end_process);
     }
   });
   run_id_ = comm::broadcast_text(group_, run_id_);
@@ -90,7 +92,7 @@ void RunFolder::refuse_new_run(const fs::path& newest) const {
 std::optional<io::CheckpointReader> RunFolder::start_point(const RunOptions& options) {
   std::optional<io::CheckpointReader> stored;
   if (options.resume == RunOptions::Resume::file) {
-    stored.emplace(group_, options.resume_file);
+    stored.emplace(group_, options.resume_file, look_for_stop);
   } else {
     stored = newest_checkpoint(options);
   }
@@ -121,7 +123,7 @@ std::optional<io::CheckpointReader> RunFolder::newest_checkpoint(const RunOption
   if (files == 0) {
     return std::nullopt;
   }
-  io::NewestGood newest = io::newest_good(group_, path_);
+  io::NewestGood newest = io::newest_good(group_, path_, look_for_stop);
   for (const std::string& reason : newest.bad) {
     log::warn("passed over: {}", reason);
   }
@@ -260,21 +262,6 @@ void RunFolder::open_metrics(const RunFacts& facts, const TrainState& state, boo
   });
 }
 
-/// The records are worth less than the run: while the disk is full, rows wait in memory and status and metrics.h5 age.
-template <class Work>
-void RunFolder::record(Work&& work) {
-  try {
-    work();
-  } catch (const InputError& error) {
-    if (error.code() != ExitCode::io_error && error.code() != ExitCode::cannot_create) {
-      throw;
-    }
-    if (!std::exchange(records_wait_, true)) {
-      log::warn("{} (the run goes on, its records wait for room)", error.what());
-    }
-  }
-}
-
 void RunFolder::append(const nlohmann::json& row) {
   if (journal_) {
     record([&] { journal_->append(row); });
@@ -291,73 +278,6 @@ void RunFolder::publish_metrics(bool now) {
   }
 }
 
-void RunFolder::status(const std::string& state, std::optional<int> exit_code, const TrainState& progress,
-                       double seconds_left, const std::string& reason) {
-  const bool routine = state == "running" && since_status_.seconds() < 1;
-  if (!writes() || routine) {
-    return;
-  }
-  since_status_.restart();
-  started_ = true;
-  progress_ = progress;
-  io::Status status;
-  status.run_id = run_id_;
-  status.state = state;
-  status.exit_code = exit_code;
-  status.step = progress.step;
-  status.planned_steps = progress.planned_steps;
-  status.last_checkpoint = last_checkpoint_;
-  status.eta = seconds_left > 0 ? io::utc_after(seconds_left) : "";
-  status.reason = reason;
-  status.job_id = batch_job_id();
-  {
-    const std::lock_guard lock(last_status_mutex_);
-    last_status_ = status;
-  }
-  record([&] { io::write_status(path_, status, state != "running"); });
-  if (exit_code) {
-    job_["end"] = io::utc_now();
-    job_["last_step"] = progress.step;
-    append(job_);
-  }
-}
-
-void RunFolder::lost_peer(std::string reason, std::string suspect_hosts) noexcept {
-  if (!writes()) {
-    return;
-  }
-  try {
-    io::Status status;
-    {
-      const std::lock_guard lock(last_status_mutex_);
-      status = last_status_;
-    }
-    std::replace(reason.begin(), reason.end(), '\n', ';');
-    status.exit_code = static_cast<int>(ExitCode::lost_peer);
-    status.state = io::state_of_exit(*status.exit_code);
-    status.eta.clear();
-    status.reason = std::move(reason);
-    status.suspect_hosts = std::move(suspect_hosts);
-    io::write_status(path_, status, true);
-  } catch (const std::exception& error) {
-    log::warn("the verdict could not be written: {}", error.what());
-  }
-}
-
-void RunFolder::fail_with(ExitCode code, const std::string& reason) noexcept {
-  if (!started_) {
-    return;
-  }
-  try {
-    const int exit_code = static_cast<int>(code);
-    event(progress_.step, "stop", reason);
-    status(io::state_of_exit(exit_code), exit_code, progress_, 0, reason);
-    publish_metrics(true);
-  } catch (const std::exception& error) {
-    log::warn("the verdict could not be written: {}", error.what());
-  }
-}
-
 std::filesystem::path RunFolder::commit_save() {
   fs::path file = writer_->commit();
   last_checkpoint_ = file.filename().string();
@@ -367,6 +287,13 @@ std::filesystem::path RunFolder::commit_save() {
     }
   });
   return file;
+}
+
+bool RunFolder::evaluated(std::int64_t step) const {
+  const std::vector<nlohmann::json> rows = io::apply_cuts(io::read_journal(io::journal_path(metrics_path_)));
+  return std::ranges::any_of(rows, [step](const nlohmann::json& row) {
+    return row.value("record", "") == "eval" && row.value("step", std::int64_t{-1}) == step;
+  });
 }
 
 void RunFolder::require_room(const std::vector<io::TensorPart>& parts) {
