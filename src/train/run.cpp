@@ -45,8 +45,8 @@ ExitCode train_watched(comm::Communicator& world, config::RunConfig config, cons
   comm::use_device(grid, comm::choose_device(world, config.device.type), config.watchdog.least_seconds);
   std::optional<infer::LoadedModel> source = load_source(grid, options, config);
   data::SharedCorpus corpus(world, config.data.path);
-  RunFacts facts = make_facts(world.size(), config, corpus.info(), grid.device->type(),
-                             comm::device_fingerprint(*grid.device));
+  RunFacts facts =
+      make_facts(world.size(), config, corpus.info(), grid.device->type(), comm::device_fingerprint(*grid.device));
   check_same_facts(world, facts);
   if (source) {
     check_source(*source, facts);
