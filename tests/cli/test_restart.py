@@ -112,6 +112,26 @@ class Restart(HrmTest):
         self.assertEqual(self.status()["run_id"], "0123456789abcdef")
         self.assertFalse(lock.exists())
 
+    def test_run_whose_lock_was_taken_over_gives_way(self):
+        run = subprocess.Popen([PROGRAM, "train", "--config", str(TINY), *settings(
+            data__path=self.data, checkpoint__dir=self.run_folder, device__threads=1, train__max_steps=100000)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(run.kill)
+        lock = self.run_folder / "lock"
+        while not (self.run_folder / "status.json").exists():
+            self.assertIsNone(run.poll())
+            time.sleep(0.01)
+        holder = json.loads(lock.read_text())
+        holder["start_id"] = "another"
+        (self.run_folder / "new").write_text(json.dumps(holder))
+        (self.run_folder / "new").rename(lock)
+
+        _, err = run.communicate(timeout=60)
+
+        self.assertEqual(run.returncode, CANNOT_CREATE, err)
+        self.assertIn("another run has taken the folder over", err)
+        self.assertEqual(json.loads(lock.read_text())["start_id"], "another")
+
     def test_average_may_begin_on_resume(self):
         self.go("--stop-after", 6, code=STOPPED, train__ema=0)
 
