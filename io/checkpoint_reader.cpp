@@ -9,7 +9,6 @@
 #include "io/checkpoint_file.hpp"
 #include "io/disk.hpp"
 #include "io/integrity.hpp"
-#include "io/user_block.hpp"
 
 namespace hrm::io {
 namespace {
@@ -24,6 +23,7 @@ struct CheckpointReader::State {
   std::vector<TensorInfo> tensors;    // sorted by path
   std::vector<std::int64_t> offsets;  // [tensors] where the data start in the file
   RawFile file;
+  Between between;
 
   void read_contents();
   const TensorInfo* find(const std::string& name) const;
@@ -67,6 +67,9 @@ const TensorInfo& CheckpointReader::State::known(const std::string& name) const 
 }
 
 void CheckpointReader::State::read(const TensorInfo& tensor, std::int64_t first, std::span<float> destination) const {
+  if (between) {
+    between();
+  }
   const auto count = static_cast<std::int64_t>(destination.size());
   if (first < 0 || first + count > tensor.count()) {
     fail(ExitCode::bad_data, "{}: {} has {} elements, {} from {} were asked for; it is a checkpoint of another model",
@@ -96,10 +99,11 @@ void CheckpointReader::State::read_columns(const TensorInfo& tensor, const Tenso
   }
 }
 
-CheckpointReader::CheckpointReader(comm::Communicator& group, const std::filesystem::path& file)
+CheckpointReader::CheckpointReader(comm::Communicator& group, const std::filesystem::path& file, Between between)
     : state_(std::make_unique<State>()) {
   state_->path = file;
-  verify_user_block(group, file);
+  state_->between = std::move(between);
+  verify_user_block(group, file, state_->between);
   comm::together(group, [&] { state_->read_contents(); });
 }
 
@@ -144,7 +148,7 @@ void CheckpointReader::read(const std::string& path, const TensorSlice& slice, s
   });
 }
 
-NewestGood newest_good(comm::Communicator& group, const std::filesystem::path& folder) {
+NewestGood newest_good(comm::Communicator& group, const std::filesystem::path& folder, const Between& between) {
   std::string names;  // as one rank sees the folder, so that all try the same files
   if (group.rank() == 0) {
     for (const CheckpointFile& file : list_checkpoints(folder)) {
@@ -156,9 +160,9 @@ NewestGood newest_good(comm::Communicator& group, const std::filesystem::path& f
   for (std::size_t at = 0; at < names.size() && !result.checkpoint; at = names.find('\n', at) + 1) {
     const std::filesystem::path path = folder / names.substr(at, names.find('\n', at) - at);
     try {
-      result.checkpoint.emplace(group, path);  // fails on all ranks or on none
+      result.checkpoint.emplace(group, path, between);  // fails on all ranks or on none
     } catch (const InputError& error) {
-      if (error.code() == ExitCode::lost_peer) {
+      if (error.code() == ExitCode::lost_peer || error.code() == ExitCode::stopped) {
         throw;
       }
       result.bad.emplace_back(error.what());

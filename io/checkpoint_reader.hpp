@@ -9,14 +9,15 @@
 
 #include "comm/communicator.hpp"
 #include "io/checkpoint.hpp"
+#include "io/user_block.hpp"
 
 namespace hrm::io {
 
 class CheckpointReader {
  public:
   /// Verifies the whole-file digest (ranks share the bytes) and reads the metadata. Collective. 66 where the file is
-  /// missing, 65 where it is damaged or no checkpoint.
-  CheckpointReader(comm::Communicator& group, const std::filesystem::path& file);
+  /// missing, 65 where it is damaged or no checkpoint. `between` is called in this and in every read().
+  CheckpointReader(comm::Communicator& group, const std::filesystem::path& file, Between between = {});
   ~CheckpointReader();
   CheckpointReader(CheckpointReader&&) noexcept;
   CheckpointReader& operator=(CheckpointReader&&) noexcept;
@@ -39,11 +40,11 @@ class CheckpointReader {
 };
 
 /// The newest checkpoint of `folder` that verifies, whatever latest.h5 points to. Collective; same answer on every
-/// rank.
+/// rank. What `between` throws with the code `stopped` ends the search.
 struct NewestGood {
   std::optional<CheckpointReader> checkpoint;  ///< empty where none is good
   std::vector<std::string> bad;                ///< why each newer file was refused, newest first
 };
-NewestGood newest_good(comm::Communicator& group, const std::filesystem::path& folder);
+NewestGood newest_good(comm::Communicator& group, const std::filesystem::path& folder, const Between& between = {});
 
 }  // namespace hrm::io

@@ -12,13 +12,13 @@
 #include "io/disk.hpp"
 #include "io/integrity.hpp"
 #include "io/part_writer.hpp"
+#include "io/run_files.hpp"
 #include "io/user_block.hpp"
 
 namespace hrm::io {
 namespace {
 
 constexpr std::int64_t metadata_bytes = std::int64_t{1} << 20;  // generous, beside the texts
-constexpr const char* latest_name = "latest.h5";
 
 /// Elements of the whole tensor.
 std::int64_t count_of(const TensorPart& part) {
@@ -34,18 +34,6 @@ std::vector<const TensorPart*> distinct(std::span<const TensorPart> parts) {
     }
   }
   return tensors;
-}
-
-void replace_link(const std::filesystem::path& link, const std::string& target) {
-  const std::filesystem::path temporary = temporary_name(link, replacement_tag);
-  std::error_code error;
-  std::filesystem::remove(temporary, error);
-  std::filesystem::create_symlink(target, temporary, error);
-  if (error) {
-    fail(ExitCode::cannot_create, "{}: cannot make the link to {}: {}; checkpoint folders need symbolic links",
-         link.string(), target, error.message());
-  }
-  publish(temporary, link);
 }
 
 enum class Phase { parts, digest, finished };
@@ -196,7 +184,7 @@ void CheckpointWriter::State::add_digests(const std::vector<std::uint64_t>& dige
 void CheckpointWriter::State::publish_save() {
   seal_user_block(save->temporary, save->file_digest);
   publish(save->temporary, save->final_path);
-  replace_link(folder / latest_name, save->final_path.filename().string());
+  point_latest(folder, save->final_path.filename().string());
 }
 
 template <class Work>

@@ -4,6 +4,7 @@
 
 #include "base/digest.hpp"
 #include "base/error.hpp"
+#include "base/stop_request.hpp"
 #include "io/corpus_file.hpp"
 #include "io/user_block.hpp"
 
@@ -45,7 +46,7 @@ void check_digest(const CorpusInfo& info, const ShardInfo& shard, std::uint64_t 
 std::vector<std::uint64_t> shared_digests(comm::Communicator& node, const CorpusInfo& info) {
   std::vector<std::uint64_t> digests(info.shards.size());
   for (std::size_t i = 0; i < digests.size(); ++i) {
-    digests[i] = file_digest_part(info.folder / info.shards[i].name, node.rank(), node.size());
+    digests[i] = file_digest_part(info.folder / info.shards[i].name, node.rank(), node.size(), look_for_stop);
   }
   return digests;
 }

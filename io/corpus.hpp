@@ -75,7 +75,7 @@ CorpusInfo read_corpus_info(const std::filesystem::path& folder);
 
 /// Checks size and digest of every shard against its user block and corpus.h5. Collective. Every rank checks a small
 /// corpus whole (node-local copies may differ); of a large one the ranks of a node check a share each. A failure on any
-/// rank is thrown on all, naming rank and file.
+/// rank is thrown on all, naming rank and file; 75 when a stop is requested meanwhile.
 void verify_shards(comm::Communicator& group, const CorpusInfo& info);
 
 /// Reads the index of all shards, whose digests have been verified, and checks it: lengths positive, every sample

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "comm/activity.hpp"
 
 namespace hrm::io {
 namespace {
@@ -105,6 +106,7 @@ void RawFile::read_at(std::int64_t offset, std::span<std::byte> out) const {
       fail(ExitCode::bad_data, "{}: ends at byte {} before its data do; restore it from a copy", path_.string(),
            offset);
     }
+    comm::note_progress();
     offset += got;
     out = out.subspan(static_cast<std::size_t>(got));
   }
@@ -119,6 +121,7 @@ void RawFile::write_at(std::int64_t offset, std::span<const std::byte> data) {
     if (done < 0) {
       fail_write(path_);
     }
+    comm::note_progress();
     offset += done;
     data = data.subspan(static_cast<std::size_t>(done));
   }
@@ -151,6 +154,7 @@ void RawFile::reserve(std::int64_t bytes) {
 }
 
 void RawFile::sync() {
+  comm::note_progress();
   if (::fsync(fd_) != 0) {
     fail_write(path_);
   }
@@ -210,8 +214,8 @@ void publish(const std::filesystem::path& temporary, const std::filesystem::path
   sync_folder(path.parent_path());
 }
 
-void replace_file(const std::filesystem::path& path, std::string_view text, bool durable) {
-  const std::filesystem::path temporary = temporary_name(path, replacement_tag);
+void replace_file(const std::filesystem::path& path, std::string_view text, bool durable, std::string_view tag) {
+  const std::filesystem::path temporary = temporary_name(path, tag);
   RawFile file(temporary, RawFile::Mode::create);
   file.append(text);
   if (durable) {

@@ -1,6 +1,6 @@
 #pragma once
 // Files below HDF5: whole reads and writes at offsets, durable renames, free space. Errors name the file and the
-// system's words: 66 missing, 73 cannot create, 74 I/O error.
+// system's words: 66 missing, 73 cannot create, 74 I/O error. Each piece that is read or written is a sign of life.
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -65,8 +65,9 @@ void sync_folder(const std::filesystem::path& folder);
 /// Renames a finished file onto its final name and syncs the folder.
 void publish(const std::filesystem::path& temporary, const std::filesystem::path& path);
 
-/// Replaces `path` by a file of this text: temporary, rename; `durable` syncs file and folder.
-void replace_file(const std::filesystem::path& path, std::string_view text, bool durable);
+/// Replaces `path` by a file of this text: temporary of this tag, rename; `durable` syncs file and folder.
+void replace_file(const std::filesystem::path& path, std::string_view text, bool durable,
+                  std::string_view tag = replacement_tag);
 
 std::string read_text(const std::filesystem::path& path);
 

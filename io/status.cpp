@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
-#include "io/disk.hpp"
 
 namespace hrm::io {
 namespace {
@@ -39,7 +38,7 @@ std::string state_of_exit(int exit_code) {
   }
 }
 
-void write_status(const std::filesystem::path& folder, Status status, bool durable) {
+void write_status(const std::filesystem::path& folder, Status status, bool durable, std::string_view tag) {
   nlohmann::ordered_json object;
   object["state"] = status.state;
   object["exit_code"] = status.exit_code ? nlohmann::ordered_json(*status.exit_code) : nlohmann::ordered_json(nullptr);
@@ -54,7 +53,7 @@ void write_status(const std::filesystem::path& folder, Status status, bool durab
   object["run_id"] = text_or_null(status.run_id);
   object["updated_at"] = utc_now();
   const std::string text = object.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
-  replace_file(folder / status_name, text, durable);
+  replace_file(folder / status_name, text, durable, tag);
 }
 
 std::optional<Status> read_status(const std::filesystem::path& folder) {

@@ -4,6 +4,9 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
+
+#include "io/disk.hpp"
 
 namespace hrm::io {
 
@@ -25,8 +28,10 @@ struct Status {
 /// State that goes with an exit code: 0 finished, 75 stopped, 69 lost_peer, else failed.
 std::string state_of_exit(int exit_code);
 
-/// Replaces `folder`/status.json by rename; `durable` syncs it.
-void write_status(const std::filesystem::path& folder, Status status, bool durable = false);
+/// Replaces `folder`/status.json by rename; `durable` syncs it. Two processes that may write at the same time need
+/// different tags.
+void write_status(const std::filesystem::path& folder, Status status, bool durable = false,
+                  std::string_view tag = replacement_tag);
 
 /// Nothing where there is no readable status.json.
 std::optional<Status> read_status(const std::filesystem::path& folder);

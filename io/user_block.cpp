@@ -79,7 +79,7 @@ UserBlock read_user_block(const std::filesystem::path& path) {
   return {length, word_at(block, 24)};
 }
 
-std::uint64_t file_digest_part(const std::filesystem::path& path, int part, int parts) {
+std::uint64_t file_digest_part(const std::filesystem::path& path, int part, int parts, const Between& between) {
   const RawFile file(path, RawFile::Mode::read);
   const std::int64_t bytes = file.size() - user_block_bytes;
   const std::int64_t words = (bytes + 7) / 8;
@@ -88,6 +88,9 @@ std::uint64_t file_digest_part(const std::filesystem::path& path, int part, int 
   std::vector<std::byte> chunk(static_cast<std::size_t>(std::min(chunk_bytes, std::max<std::int64_t>(end - begin, 0))));
   std::uint64_t sum = 0;
   for (std::int64_t at = begin; at < end; at += chunk_bytes) {
+    if (between) {
+      between();
+    }
     const auto count = static_cast<std::size_t>(std::min(chunk_bytes, end - at));
     file.read_at(user_block_bytes + at, std::span(chunk).first(count));
     sum += digest_file_words(chunk.data(), count, static_cast<std::uint64_t>(at / 8));
@@ -122,12 +125,12 @@ UserBlock write_user_block(comm::Communicator& group, const std::filesystem::pat
   return result;
 }
 
-UserBlock verify_user_block(comm::Communicator& group, const std::filesystem::path& path) {
+UserBlock verify_user_block(comm::Communicator& group, const std::filesystem::path& path, const Between& between) {
   UserBlock block;
   std::uint64_t digest = 0;
   comm::together(group, [&] {
     block = read_user_block(path);
-    digest = file_digest_part(path, group.rank(), group.size());
+    digest = file_digest_part(path, group.rank(), group.size(), between);
   });
   group.sum(std::span(&digest, 1));
   comm::together(group, [&] { check_digest(path, block, digest); });

@@ -5,12 +5,16 @@
 // opens the file.
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 
 #include "comm/communicator.hpp"
 
 namespace hrm::io {
 
 inline constexpr std::int64_t user_block_bytes = 512;
+
+/// Called between the pieces of a long read; what it throws ends the read.
+using Between = std::function<void()>;
 
 struct UserBlock {
   std::int64_t length = 0;
@@ -22,7 +26,7 @@ struct UserBlock {
 UserBlock read_user_block(const std::filesystem::path& path);
 
 /// Digest of part `part` of `parts` of the bytes behind the block; the sum over parts is the file's digest.
-std::uint64_t file_digest_part(const std::filesystem::path& path, int part, int parts);
+std::uint64_t file_digest_part(const std::filesystem::path& path, int part, int parts, const Between& between = {});
 
 /// Writes the block of a closed file whose bytes behind it have this digest, durably.
 UserBlock seal_user_block(const std::filesystem::path& path, std::uint64_t digest);
@@ -31,7 +35,7 @@ UserBlock seal_user_block(const std::filesystem::path& path, std::uint64_t diges
 UserBlock write_user_block(comm::Communicator& group, const std::filesystem::path& path);
 
 /// Reads the block and checks the digest of all data. Collective: ranks share the bytes; a failure is thrown on all.
-UserBlock verify_user_block(comm::Communicator& group, const std::filesystem::path& path);
+UserBlock verify_user_block(comm::Communicator& group, const std::filesystem::path& path, const Between& between = {});
 
 /// The same by this process alone.
 UserBlock verify_user_block(const std::filesystem::path& path);

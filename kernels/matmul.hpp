@@ -4,11 +4,13 @@
 // number of threads. Accumulation is float32 (fp32 and bf16 inputs alike). Outside the network's shapes known
 // beforehand
 // (`prepare`), nothing is created or allocated.
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "base/bf16.hpp"
 #include "base/buffer.hpp"
@@ -40,6 +42,8 @@ class LinearWeights {
   std::int64_t in() const { return in_; }
   struct Packed;
   const Packed& packed() const { return *packed_; }
+  /// What products read, in the device's memory; the layout is the matrix library's.
+  std::vector<std::span<const std::byte>> memory() const;
   /// (out, in) in device memory, on CUDA only.
   Matrix<const T> plain() const { return {plain_.data(), out_, in_}; }
 

@@ -109,6 +109,18 @@ void LinearWeights<T>::load(Stream stream, std::span<const bf16> values) require
 }
 
 template <class T>
+std::vector<std::span<const std::byte>> LinearWeights<T>::memory() const {
+  if (!packed_) {
+    return {std::as_bytes(plain_.span())};
+  }
+  std::vector<std::span<const std::byte>> all{packed_->forward.data.span()};
+  if (packed_->backward) {
+    all.push_back(packed_->backward->data.span());
+  }
+  return all;
+}
+
+template <class T>
 void linear_forward(Stream stream, Matrix<const T> x, const LinearWeights<T>& w, Matrix<T> y, bool accumulate) {
   HRM_CUDA_DISPATCH(stream, linear_forward<T>(stream, x, w.plain(), y, accumulate));
   multiply(x, w.packed().forward, y, accumulate);

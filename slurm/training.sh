@@ -29,15 +29,16 @@ status_value() { # status_value KEY: of status.json, one key a line; empty for n
 
 status_stamp() { stat --format='%i %y' -- "$run_folder/status.json" 2>/dev/null || true; }
 
-# Step of the newest checkpoint; a file has this name only once it is complete. -1: there is none.
-committed_step() {
-  local file newest=-1
-  for file in "$run_folder"/step-*.h5; do
-    if [[ $file =~ /step-([0-9]+)\.h5$ ]] && ((10#${BASH_REMATCH[1]} > newest)); then
-      newest=$((10#${BASH_REMATCH[1]}))
-    fi
-  done
-  printf '%s\n' "$newest"
+# The checkpoints there are, one a line. A file has such a name only once it is complete; a run that went back to an
+# older one writes some names a second time, so inode and time tell the files apart.
+checkpoints() { stat --format='%n %i %y' -- "$run_folder"/step-*.h5 2>/dev/null || true; }
+
+checkpoint_added() { # checkpoint_added CHECKPOINTS_BEFORE
+  local file
+  while IFS= read -r file; do
+    [[ -z $file || $'\n'$1$'\n' == *$'\n'"$file"$'\n'* ]] || return 0
+  done < <(checkpoints)
+  return 1
 }
 
 # When this job ends: the program saves and stops in time.
@@ -84,7 +85,7 @@ train_once() { # train_once ARGUMENTS OF HRM TRAIN…
   if [[ -n $stage_folder ]]; then
     stage_in
   fi
-  before=$(committed_step)
+  before=$(checkpoints)
   stamp=$(status_stamp)
   on_all_ranks "$program" train --resume auto "${arguments[@]}" || code=$?
 
@@ -95,9 +96,8 @@ train_once() { # train_once ARGUMENTS OF HRM TRAIN…
   judge "$state" "$code" "$before"
 }
 
-judge() { # judge STATE LAUNCHER_CODE COMMITTED_STEP_BEFORE; STATE none: this start wrote no status
-  local after reason
-  after=$(committed_step)
+judge() { # judge STATE LAUNCHER_CODE CHECKPOINTS_BEFORE; STATE none: this start wrote no status
+  local reason
   reason=$(status_value reason)
   verdict=again
   exit_code=$(status_value exit_code)
@@ -123,9 +123,9 @@ judge() { # judge STATE LAUNCHER_CODE COMMITTED_STEP_BEFORE; STATE none: this st
       ;;
     *) verdict=failed exit_code=70 message="$run_folder/status.json holds the unknown state '$1'" ;;
   esac
-  if [[ $verdict == again && $after -le $3 ]] && ! preempted; then
+  if [[ $verdict == again ]] && ! checkpoint_added "$3" && ! preempted; then
     verdict=failed
-    message+="; no checkpoint was added (the newest: step $after), so another start would not get further"
+    message+="; no checkpoint was added, so another start would not get further"
   fi
 }
 

@@ -9,6 +9,7 @@
 #include "app/model_options.hpp"
 #include "app/options.hpp"
 #include "base/error.hpp"
+#include "base/stop_request.hpp"
 #include "base/utf8.hpp"
 #include "infer/generate.hpp"
 #include "io/jsonl.hpp"
@@ -171,8 +172,14 @@ int run_generate(Arguments args, comm::Communicator& world) {
   }
   const infer::GenerateOptions options = options_of(*values);
   const comm::Grid grid = tensor_grid(world, *values);
+  // Whoever waits for standard input is to be ended by a signal at once.
+  const bool asks = values->count("prompt") == 0 && (*values)["prompts"].as<std::string>() == "-";
+  if (!asks) {
+    watch_stop_signals();
+  }
   const infer::LoadedModel model = load_given_model(grid, *values);
   const std::vector<Request> requests = share_requests(world, *values);
+  watch_stop_signals();
   const std::vector<infer::Tokens> prompts = encode(model, requests);
 
   const std::vector<infer::Answer> answers = infer::generate(grid, model.view(), prompts, options);

@@ -8,7 +8,7 @@
 #include "app/launch.hpp"
 #include "app/rank_map.hpp"
 #include "base/log.hpp"
-#include "train/stop_request.hpp"
+#include "base/stop_request.hpp"
 
 namespace hrm::app {
 namespace {
@@ -41,8 +41,8 @@ CommandRun::CommandRun(bool allow_single) : allow_single_(allow_single) {
 }
 
 void CommandRun::start(const Command& command, Arguments args) {
-  if (command.name == "train") {
-    train::watch_stop_signals();  // MPI may take seconds to start, and a signal in them must not kill the rank
+  if (command.name == "train" || command.name == "eval") {
+    watch_stop_signals();  // MPI may take seconds to start, and a signal in them must not kill the rank
   }
   if (only_asks(args)) {
     return;

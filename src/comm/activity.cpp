@@ -3,19 +3,27 @@
 #include <fmt/core.h>
 
 #include <atomic>
-#include <cstdint>
 
 namespace hrm::comm {
 namespace {
 
 std::atomic<const char*> last{nullptr};
 std::atomic<std::uint64_t> count{0};
+std::atomic<std::uint64_t> pieces{0};
 
 }  // namespace
 
 void note_operation(const char* operation) noexcept {
   last.store(operation, std::memory_order_relaxed);
   count.fetch_add(1, std::memory_order_relaxed);
+}
+
+void note_progress() noexcept {
+  pieces.fetch_add(1, std::memory_order_relaxed);
+}
+
+std::uint64_t notes() noexcept {
+  return count.load(std::memory_order_relaxed) + pieces.load(std::memory_order_relaxed);
 }
 
 std::string last_operation() {

@@ -1,11 +1,18 @@
 #pragma once
-// What the communicators of this process did last, for a watchdog's report.
+// Signs of life of this process and what its communicators did last, for a watchdog.
+#include <cstdint>
 #include <string>
 
 namespace hrm::comm {
 
 /// Notes that `operation` (a literal) begins. Any thread.
 void note_operation(const char* operation) noexcept;
+
+/// Notes that work goes on without the others: a piece of a file, of an answer. Any thread.
+void note_progress() noexcept;
+
+/// Changes with every note: what does not change for long hangs.
+std::uint64_t notes() noexcept;
 
 /// "MPI_Waitall (operation 123)"; "no operation" before the first.
 std::string last_operation();

@@ -1,4 +1,5 @@
 #include <optional>
+#include <system_error>
 
 #include "base/error.hpp"
 #include "comm/communicator.hpp"
@@ -25,6 +26,8 @@ Failure describe(const std::exception_ptr& failure) {
     std::rethrow_exception(failure);
   } catch (const InputError& error) {
     return {static_cast<int>(error.code()), error.what(), dynamic_cast<const AgreedInput*>(&error) != nullptr};
+  } catch (const std::system_error& error) {  // of std::filesystem
+    return {static_cast<int>(ExitCode::io_error), error.what(), false};
   } catch (const std::exception& error) {
     return {static_cast<int>(ExitCode::internal), error.what(), dynamic_cast<const AgreedInternal*>(&error) != nullptr};
   } catch (...) {

@@ -55,7 +55,7 @@ struct BenchmarkReport {
 
 /// Collective: the data ranks of the grid share the problems; the report is the same on every rank and for any number
 /// of data ranks.
-/// InputError: 66 and 65 of read_problems, 65 where an answer does not fit its metric.
+/// InputError: 66 and 65 of read_problems, 65 where an answer does not fit its metric, 75 of generate.
 BenchmarkReport run_benchmarks(const comm::Grid& grid, const Model& model, const BenchmarkOptions& options);
 
 }  // namespace hrm::infer

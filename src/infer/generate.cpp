@@ -5,6 +5,8 @@
 #include <memory>
 
 #include "base/error.hpp"
+#include "comm/activity.hpp"
+#include "comm/rounds.hpp"
 #include "model/decoder.hpp"
 #include "model/unroll.hpp"
 
@@ -15,6 +17,8 @@ constexpr std::int64_t most_lanes = 64;
 constexpr std::int64_t cache_bytes = std::int64_t{1} << 30;
 /// Slots that prompts share when they are read in; a longer prompt gets its own.
 constexpr std::int64_t shared_slots = 960;
+/// Between two looks at requests to stop, for which all ranks meet.
+constexpr int steps_per_round = 16;
 
 bool fits(const Model& model, const Tokens& prompt) {
   return std::ssize(prompt) <= model.config.max_seq_len;
@@ -53,7 +57,9 @@ class Generation {
   /// `numbers` of the prompts, for the sampler. `decoder` has `lanes` lanes; null where no prompt of any rank fits.
   Generation(const Model& model, model::Decoder* decoder, std::int64_t lanes, std::span<const Tokens> prompts,
              std::span<const std::int64_t> numbers, const GenerateOptions& options);
-  std::vector<Answer> run();
+  /// Up to `steps` more tokens for every lane; whether an answer is not finished. No-op when all are.
+  bool advance_by(int steps);
+  std::vector<Answer> take_answers() { return std::move(answers_); }
 
  private:
   /// A sequence in a lane.
@@ -164,16 +170,18 @@ bool Generation::append(const Running& running, std::span<const float> logits) {
   return true;
 }
 
-std::vector<Answer> Generation::run() {
-  while (!waiting_.empty() || !running_.empty()) {
+bool Generation::advance_by(int steps) {
+  const auto more = [this] { return !waiting_.empty() || !running_.empty(); };
+  for (int step = 0; step < steps && more(); ++step) {
     if (wants_more_prompts()) {
       admit();
     }
     if (!running_.empty()) {
       advance();
     }
+    comm::note_progress();
   }
-  return std::move(answers_);
+  return more();
 }
 
 /// Answers as 32-bit words: finish, number of tokens, tokens.
@@ -234,7 +242,9 @@ std::vector<Answer> generate(const comm::Grid& grid, const Model& model, std::sp
     own.push_back(prompts[i]);
     numbers.push_back(static_cast<std::int64_t>(i));
   }
-  const std::vector<Answer> mine = Generation(model, decoder.get(), limits.max_batch, own, numbers, options).run();
+  Generation generation(model, decoder.get(), limits.max_batch, own, numbers, options);
+  comm::in_rounds(*grid.world, [&] { return generation.advance_by(steps_per_round); });
+  const std::vector<Answer> mine = generation.take_answers();
   std::vector<Answer> all(prompts.size());
   const std::vector<std::string> parts = grid.data->gather(pack_answers(mine));
   for (std::size_t rank = 0; rank < ranks; ++rank) {

@@ -35,7 +35,8 @@ struct Answer {
 };
 
 /// Answers in the order of `prompts`, on every rank. Collective: data ranks share the prompts, a tensor group answers
-/// its own together. All ranks give the same arguments, but for the weights that `model` loads.
+/// its own together. All ranks give the same arguments, but for the weights that `model` loads. InputError(stopped)
+/// when a rank was asked to stop.
 std::vector<Answer> generate(const comm::Grid& grid, const Model& model, std::span<const Tokens> prompts,
                              const GenerateOptions& options);
 

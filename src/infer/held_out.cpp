@@ -5,6 +5,7 @@
 
 #include "base/digest.hpp"
 #include "base/error.hpp"
+#include "comm/rounds.hpp"
 #include "data/eval_plan.hpp"
 #include "data/pack_reader.hpp"
 #include "infer/pack_view.hpp"
@@ -30,11 +31,11 @@ Longest longest_sample(const data::SampleTable& table) {
   return longest;
 }
 
-/// Adds the losses of this data rank's packs to `losses`, by sample, and the predicted tokens to `correct`.
-void evaluate_own_packs(const comm::Communicator& data, model::Network& network, std::int64_t slots,
-                        data::SharedCorpus& corpus, const data::EvalPlan& plan, std::span<double> losses,
-                        double& correct) {
-  const std::int64_t ranks = data.size();
+/// Adds the losses of this data rank's packs to `losses`, by sample, and the predicted tokens to `correct`. One pack of
+/// every data rank is a round.
+void evaluate_own_packs(const comm::Grid& grid, model::Network& network, std::int64_t slots, data::SharedCorpus& corpus,
+                        const data::EvalPlan& plan, std::span<double> losses, double& correct) {
+  const std::int64_t ranks = grid.data->size();
   data::PackReader reader(corpus, 1, slots, data::Supervise::response);
   data::Pack pack(slots);
   const auto start = [&](std::int64_t p) {
@@ -42,8 +43,12 @@ void evaluate_own_packs(const comm::Communicator& data, model::Network& network,
       reader.start(plan.samples(), plan.first().subspan(static_cast<std::size_t>(p), 2));
     }
   };
-  start(data.rank());
-  for (std::int64_t p = data.rank(); p < plan.packs(); p += ranks) {
+  std::int64_t p = grid.data->rank();
+  start(p);
+  comm::in_rounds(*grid.world, [&] {
+    if (p >= plan.packs()) {
+      return false;
+    }
     reader.finish();
     reader.build(0, pack);
     start(p + ranks);
@@ -53,7 +58,9 @@ void evaluate_own_packs(const comm::Communicator& data, model::Network& network,
       const auto sequence = static_cast<std::size_t>(pack.supervised_sequence[row]);
       losses[plan.pack(p)[sequence]] += static_cast<double>(row_losses[row]);
     }
-  }
+    p += ranks;
+    return p < plan.packs();
+  });
 }
 
 HeldOutLoss add_up(const data::SampleTable& table, std::span<const double> losses, double correct) {
@@ -107,7 +114,7 @@ HeldOutLoss held_out_loss(const comm::Grid& grid, model::Network& network, std::
   std::array<double, 1> correct{};
   const data::EvalPlan plan(table, slots);
   // Not inside together(): a tensor group would wait for a rank that fails alone.
-  evaluate_own_packs(*grid.data, network, slots, corpus, plan, losses, correct[0]);
+  evaluate_own_packs(grid, network, slots, corpus, plan, losses, correct[0]);
   // Each sample's loss is zero on all data ranks but one: the sum is exact.
   grid.data->sum(std::span<double>(losses));
   grid.data->sum(correct);

@@ -41,7 +41,7 @@ std::int64_t held_out_slots(const data::SharedCorpus& corpus, const config::Trai
 
 /// Every sample once. Collective over the grid: data ranks share the packs, a tensor group works on each of its own
 /// together. The sums, added sample by sample, are the same for any number of data ranks. `network` has its weights and
-/// takes packs of `slots` slots; `corpus` is open on all ranks.
+/// takes packs of `slots` slots; `corpus` is open on all ranks. InputError(stopped) when a rank was asked to stop.
 HeldOutLoss held_out_loss(const comm::Grid& grid, model::Network& network, std::int64_t slots,
                           data::SharedCorpus& corpus);
 

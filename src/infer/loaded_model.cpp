@@ -3,6 +3,7 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/parameter.hpp"
+#include "base/stop_request.hpp"
 #include "config/resolve.hpp"
 #include "io/checkpoint_reader.hpp"
 #include "kernels/matmul.hpp"
@@ -61,7 +62,7 @@ WeightsKind weights_kind(const std::string& name) {
 
 LoadedModel load_model(comm::Communicator& group, const std::filesystem::path& path, WeightsKind weights,
                        TensorPlace place) {
-  const io::CheckpointReader reader(group, path);
+  const io::CheckpointReader reader(group, path, look_for_stop);
   const io::CheckpointMeta& meta = reader.meta();
   std::optional<LoadedModel> loaded;
   comm::together(group, [&] {

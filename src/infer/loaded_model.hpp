@@ -50,7 +50,8 @@ struct LoadedModel {
 
 /// Verifies a checkpoint and reads this rank's slices; collective over `group`. Warns where the average is younger than
 /// its memory (fewer than 1 / (1 - train.ema) updates). InputError: 66 missing, 65 damaged, foreign, without the
-/// weights that are asked for, or with tensors that do not fit its own configuration; 78 of config::check_tensor.
+/// weights that are asked for, or with tensors that do not fit its own configuration; 78 of config::check_tensor; 75
+/// when a stop is requested meanwhile.
 LoadedModel load_model(comm::Communicator& group, const std::filesystem::path& path, WeightsKind weights,
                        TensorPlace place = {});
 

@@ -71,6 +71,8 @@ class Network {
   /// bf16.
   virtual void load_bucket(int bucket, std::span<const std::byte> values) = 0;
   virtual void load_constant(std::span<const float> zl_init) = 0;
+  /// What a bucket has become in the device's memory (ModelWeights::memory).
+  virtual std::vector<std::span<const std::byte>> weight_memory(int bucket) const = 0;
   /// Buckets in the order in which a forward pass first uses them.
   virtual std::vector<int> bucket_order() const = 0;
   /// Asked for every bucket before each use in a forward pass, those that are recomputed too; null: all are loaded.

@@ -29,6 +29,7 @@ class NetworkOf final : public Network {
     weights_.load_bucket(stream_, bucket, values);
   }
   void load_constant(std::span<const float> zl_init) override { weights_.load_constant(stream_, zl_init); }
+  std::vector<std::span<const std::byte>> weight_memory(int bucket) const override { return weights_.memory(bucket); }
   std::vector<int> bucket_order() const override;
   void set_feed(WeightFeed* feed) override { feed_ = feed; }
   void forward_backward(const PackView& pack, Horizon horizon, double divisor, GradientSink& sink,

@@ -112,6 +112,22 @@ void ModelWeights<T>::load_constant(Stream stream, std::span<const float> zl_ini
   device_.wait(stream);
 }
 
+template <class T>
+std::vector<std::span<const std::byte>> ModelWeights<T>::memory(int bucket) const {
+  if (bucket == static_cast<int>(table_.buckets.size())) {
+    return {std::as_bytes(zl_init_.span())};
+  }
+  const Bucket& rows = table_.buckets.at(static_cast<std::size_t>(bucket));
+  std::vector<std::span<const std::byte>> all;
+  for (int row = rows.first_row; row < rows.last_row; ++row) {
+    const auto more = row == embedding_row() ? std::vector{std::as_bytes(embedding_.span())}
+                      : row == head_row()    ? head_.memory()
+                                             : layer_matrix(row).memory();
+    all.insert(all.end(), more.begin(), more.end());
+  }
+  return all;
+}
+
 template class ModelWeights<float>;
 template class ModelWeights<bf16>;
 

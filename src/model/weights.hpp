@@ -37,6 +37,10 @@ class ModelWeights {
   /// `zl_init` is host memory; empty for a transformer.
   void load_constant(Stream stream, std::span<const float> zl_init);
 
+  /// What forward and backward read of a bucket, in the device's memory, in layouts of its own; of the bucket behind
+  /// the last one: the constant.
+  std::vector<std::span<const std::byte>> memory(int bucket) const;
+
   const ParameterTable& table() const { return table_; }
   const LayerShape& shape() const { return shape_; }
   const std::vector<LayerWeights<T>>& stack(int s) const { return stacks_[static_cast<std::size_t>(s)]; }
@@ -57,6 +61,9 @@ class ModelWeights {
   template <class V>
   void load_row(Stream stream, int row, std::span<const V> values);
   kernels::LinearWeights<T>& layer_matrix(int row);
+  const kernels::LinearWeights<T>& layer_matrix(int row) const {
+    return const_cast<ModelWeights&>(*this).layer_matrix(row);  // which changes nothing itself
+  }
 
   Device& device_;
   ParameterTable table_;

@@ -2,6 +2,7 @@
 
 #include "base/buffer.hpp"
 #include "base/log.hpp"
+#include "base/stop_request.hpp"
 
 namespace hrm::train {
 

@@ -111,22 +111,39 @@ void Learner::loaded() {
   load_masters();
 }
 
+/// Of bytes in memory of the device.
+std::uint64_t Learner::digest_of(std::span<const std::byte> values) {
+  std::vector<std::byte> copy(device().is_host() ? 0 : values.size());
+  if (!copy.empty()) {
+    device().copy(device().compute(), copy.data(), values.data(), copy.size());
+    device().wait(device().compute());
+  }
+  return digest_file_words(copy.empty() ? values.data() : copy.data(), values.size(), 0);
+}
+
 std::vector<std::uint64_t> Learner::reload() {
   std::vector<std::uint64_t> digests(table().buckets.size());
   network_->load_constant(zl_init_);
   gather_.finish();
   gather_.start(weights_.span(), [&](int bucket, std::span<const std::byte> values) {
-    std::vector<std::byte> copy(device().is_host() ? 0 : values.size());
-    if (!copy.empty()) {
-      device().copy(device().compute(), copy.data(), values.data(), copy.size());
-      device().wait(device().compute());
-    }
-    const std::byte* seen = copy.empty() ? values.data() : copy.data();
-    digests[static_cast<std::size_t>(bucket)] = digest_file_words(seen, values.size(), 0);
+    digests[static_cast<std::size_t>(bucket)] = digest_of(values);
     network_->load_bucket(bucket, values);
   });
   gather_.finish();
   digests.push_back(digest(std::span<const float>(zl_init_)));
+  return digests;
+}
+
+std::vector<std::uint64_t> Learner::memory_digests() {
+  gather_.finish();
+  std::vector<std::uint64_t> digests;
+  for (int bucket = 0; bucket <= static_cast<int>(table().buckets.size()); ++bucket) {
+    std::uint64_t sum = 0;
+    for (const std::span<const std::byte> values : network_->weight_memory(bucket)) {
+      sum = sum * 31 + digest_of(values);
+    }
+    digests.push_back(sum);
+  }
   return digests;
 }
 

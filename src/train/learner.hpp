@@ -78,6 +78,9 @@ class Learner {
   /// The same again, with the digest of each bucket as it was loaded here, and last that of zL_init: the same on all
   /// ranks that hold the same slices. What memory of a network lost since the last update is set right. Collective.
   std::vector<std::uint64_t> reload();
+  /// Digests of the same buckets as they lie in this rank's network, in layouts of its matrix library: to be compared
+  /// with this rank's own only. Waits for weights on their way.
+  std::vector<std::uint64_t> memory_digests();
 
   /// This rank's packs of the batch, in order.
   comm::PackRange share() const { return tree_.share(); }
@@ -129,6 +132,7 @@ class Learner {
   void take_seconds();
   void gather_gradient();
   void send_masters();
+  std::uint64_t digest_of(std::span<const std::byte> values);
 
   comm::Grid& grid_;
   config::RunConfig config_;

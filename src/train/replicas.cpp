@@ -19,6 +19,19 @@ std::string tensors_of(const ParameterTable& table, std::size_t bucket) {
                                              : fmt::format("{} to {}", name(rows.first_row), name(rows.last_row - 1));
 }
 
+std::string who(const comm::Grid& grid, const ParameterTable& table, std::size_t bucket) {
+  return fmt::format("rank {} on {} ({})", grid.world->rank(), io::host_name(), tensors_of(table, bucket));
+}
+
+/// The complaints of all ranks that have one.
+std::string joined(comm::Communicator& world, const std::string& complaint) {
+  std::string all;
+  for (const std::string& one : world.gather(complaint)) {
+    all += (all.empty() || one.empty() ? "" : ", ") + one;
+  }
+  return all;
+}
+
 }  // namespace
 
 std::string differing_replicas(comm::Grid& grid, const ParameterTable& table, std::span<const std::uint64_t> digests) {
@@ -31,18 +44,32 @@ std::string differing_replicas(comm::Grid& grid, const ParameterTable& table, st
       return other.compare(at, sizeof(std::uint64_t), mine, at, sizeof(std::uint64_t)) == 0;
     });
     if (2 * same <= std::ssize(replicas)) {
-      complaint = fmt::format("rank {} on {} ({})", grid.world->rank(), io::host_name(), tensors_of(table, bucket));
+      complaint = who(grid, table, bucket);
     }
   }
-  std::string all;
-  for (const std::string& one : grid.world->gather(complaint)) {
-    all += (all.empty() || one.empty() ? "" : ", ") + one;
-  }
-  return all;
+  return joined(*grid.world, complaint);
+}
+
+std::string changed_networks(comm::Grid& grid, const ParameterTable& table, std::span<const std::uint64_t> before,
+                             std::span<const std::uint64_t> after) {
+  const auto changed = std::mismatch(before.begin(), before.end(), after.begin()).first;
+  return joined(*grid.world,
+                changed == before.end() ? "" : who(grid, table, static_cast<std::size_t>(changed - before.begin())));
 }
 
 void require_equal_replicas(comm::Grid& grid, Learner& learner, std::int64_t step) {
-  const std::string differing = differing_replicas(grid, learner.table(), learner.reload());
+  const std::vector<std::uint64_t> before = learner.memory_digests();
+  const std::vector<std::uint64_t> loaded = learner.reload();
+  const std::string changed = changed_networks(grid, learner.table(), before, learner.memory_digests());
+  if (!changed.empty()) {
+    fail(
+        ExitCode::numerics,
+        "step {}: weights in memory are not those of the masters: {}. Memory of that node is at fault (where all ranks "
+        "of a data-parallel group are named, their masters'); leave it out and go on from a checkpoint with --resume "
+        "auto",
+        step, changed);
+  }
+  const std::string differing = differing_replicas(grid, learner.table(), loaded);
   if (!differing.empty()) {
     fail(ExitCode::numerics,
          "step {}: weights differ between data-parallel ranks: {}. Memory or the network of a node is at fault; leave "

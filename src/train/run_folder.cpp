@@ -1,15 +1,20 @@
 #include "train/run_folder.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <utility>
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/stop_request.hpp"
 #include "base/text.hpp"
 #include "config/resolve.hpp"
 #include "io/disk.hpp"
+#include "io/run_files.hpp"
 #include "train/guard.hpp"
 
 namespace hrm::train {
@@ -17,18 +22,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::int64_t most_old_metrics = 3;  // of runs that never came to a checkpoint
+
 fs::path metrics_path(const config::RunConfig& config) {
   return config.metrics.path.empty() ? fs::path(config.checkpoint.dir) / "metrics.h5" : fs::path(config.metrics.path);
-}
-
-/// "NAME.old-N" with the first N that is free.
-fs::path aside_name(const fs::path& file) {
-  int number = 1;
-  fs::path aside;
-  do {
-    aside = file.string() + ".old-" + std::to_string(number++);
-  } while (fs::exists(aside));
-  return aside;
 }
 
 std::string joined_hosts(comm::Communicator& group) {
@@ -40,6 +37,13 @@ std::string joined_hosts(comm::Communicator& group) {
     text += (text.empty() ? "" : ",") + host;
   }
   return text;
+}
+
+/// For a rank that must not write any more, whatever its main thread is doing.
+void end_process(const std::string& reason) {
+  std::fputs(fmt::format("hrm: error: {}\n", reason).c_str(), stderr);
+  std::fflush(stderr);
+  _exit(static_cast<int>(ExitCode::cannot_create));
 }
 
 /// `rows` of the journal as written: a start's later job records repeat its earlier ones.
@@ -61,15 +65,6 @@ FailureRecord failure_record(const std::vector<nlohmann::json>& rows, double tra
 
 }  // namespace
 
-std::string batch_job_id() {
-  for (const char* name : {"SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"}) {
-    if (std::string id = environment(name); !id.empty()) {
-      return id;
-    }
-  }
-  return "";
-}
-
 RunFolder::RunFolder(comm::Communicator& group, const config::RunConfig& config)
     : group_(group), config_(config), path_(config.checkpoint.dir), metrics_path_(metrics_path(config)) {
   comm::together(group_, [&] {
@@ -77,7 +72,7 @@ RunFolder::RunFolder(comm::Communicator& group, const config::RunConfig& config)
       io::make_folder(path_);
       run_id_ = io::stored_run_id(path_);
       run_id_ = run_id_.empty() ? io::new_run_id() : run_id_;
-      lock_.emplace(path_, run_id_);
+      lock_.emplace(path_, run_id_, end_process);
     }
   });
   run_id_ = comm::broadcast_text(group_, run_id_);
@@ -97,7 +92,7 @@ void RunFolder::refuse_new_run(const fs::path& newest) const {
 std::optional<io::CheckpointReader> RunFolder::start_point(const RunOptions& options) {
   std::optional<io::CheckpointReader> stored;
   if (options.resume == RunOptions::Resume::file) {
-    stored.emplace(group_, options.resume_file);
+    stored.emplace(group_, options.resume_file, look_for_stop);
   } else {
     stored = newest_checkpoint(options);
   }
@@ -128,7 +123,7 @@ std::optional<io::CheckpointReader> RunFolder::newest_checkpoint(const RunOption
   if (files == 0) {
     return std::nullopt;
   }
-  io::NewestGood newest = io::newest_good(group_, path_);
+  io::NewestGood newest = io::newest_good(group_, path_, look_for_stop);
   for (const std::string& reason : newest.bad) {
     log::warn("passed over: {}", reason);
   }
@@ -145,8 +140,8 @@ void RunFolder::set_metrics_aside() {
   std::string text = "new run";
   for (const fs::path& file : {metrics_path_, io::journal_path(metrics_path_)}) {
     if (fs::exists(file)) {
-      const fs::path aside = aside_name(file);
-      fs::rename(file, aside);
+      const fs::path aside = io::set_aside(file);
+      io::delete_set_aside(file.parent_path(), file.filename().string(), most_old_metrics);
       text += "; an older " + file.filename().string() + " is now " + aside.filename().string();
     }
   }
@@ -154,17 +149,24 @@ void RunFolder::set_metrics_aside() {
   event(0, "start", text);
 }
 
-void RunFolder::set_newer_aside(std::int64_t step) {
+/// The link first, then the newest file first: after a kill anywhere in here the newest checkpoint that is left is one
+/// from which the run comes to the same decisions again.
+void RunFolder::set_newer_aside(const fs::path& kept, std::int64_t step) {
+  const fs::path latest = path_ / io::latest_name;
+  const std::string name = io::checkpoint_name(step);
+  if (fs::exists(path_ / name) && fs::equivalent(path_ / name, kept)) {
+    io::point_latest(path_, name);
+  }
   for (const io::CheckpointFile& file : io::list_checkpoints(path_)) {
     if (file.step > step) {
-      const fs::path aside = aside_name(file.path);
-      fs::rename(file.path, aside);
+      const fs::path aside = io::set_aside(file.path);
       event(step, "rollback",
             file.path.filename().string() + " is of a course that is given up; it is now " + aside.filename().string());
     }
   }
-  if (!fs::exists(path_ / "latest.h5")) {
-    fs::remove(path_ / "latest.h5");  // it pointed to one of them; the next save sets it again
+  io::delete_set_aside(path_, "step-", config_.checkpoint.keep_last);
+  if (!fs::exists(latest)) {
+    fs::remove(latest);  // the run goes on from a file elsewhere: the next save sets it again
   }
   io::sync_folder(path_);
 }
@@ -226,8 +228,9 @@ void RunFolder::roll_back(const TrainState& state, std::int64_t reached, const s
   comm::together(group_, [&] {
     if (writes()) {
       last_checkpoint_ = io::checkpoint_name(state.step);
+      set_newer_aside(path_ / last_checkpoint_,
+                      state.step);  // before the cut: rows of a course that is taken up again are not lost
       cut_metrics("rollback", last_checkpoint_, state.step, reached, "; " + why);
-      set_newer_aside(state.step);
       journal_->append(job_);
       journal_->sync();
     }
@@ -247,31 +250,16 @@ void RunFolder::open_metrics(const RunFacts& facts, const TrainState& state, boo
     job_["first_step"] = state.step;
     if (resumed) {
       journal_.emplace(metrics_path_, header_);
+      set_newer_aside(resumed_from_, state.step);
       cut_metrics("restart", resumed_from_.filename().string(), state.step, state.step, "");
       failures_ = failure_record(io::read_journal(io::journal_path(metrics_path_)), state.wall_seconds,
                                  job_.value("seconds_lost", 0.0));
-      set_newer_aside(state.step);
     } else {
       set_metrics_aside();
     }
     journal_->append(job_);
     journal_->sync();
   });
-}
-
-/// The records are worth less than the run: while the disk is full, rows wait in memory and status and metrics.h5 age.
-template <class Work>
-void RunFolder::record(Work&& work) {
-  try {
-    work();
-  } catch (const InputError& error) {
-    if (error.code() != ExitCode::io_error && error.code() != ExitCode::cannot_create) {
-      throw;
-    }
-    if (!std::exchange(records_wait_, true)) {
-      log::warn("{} (the run goes on, its records wait for room)", error.what());
-    }
-  }
 }
 
 void RunFolder::append(const nlohmann::json& row) {
@@ -290,73 +278,6 @@ void RunFolder::publish_metrics(bool now) {
   }
 }
 
-void RunFolder::status(const std::string& state, std::optional<int> exit_code, const TrainState& progress,
-                       double seconds_left, const std::string& reason) {
-  const bool routine = state == "running" && since_status_.seconds() < 1;
-  if (!writes() || routine) {
-    return;
-  }
-  since_status_.restart();
-  started_ = true;
-  progress_ = progress;
-  io::Status status;
-  status.run_id = run_id_;
-  status.state = state;
-  status.exit_code = exit_code;
-  status.step = progress.step;
-  status.planned_steps = progress.planned_steps;
-  status.last_checkpoint = last_checkpoint_;
-  status.eta = seconds_left > 0 ? io::utc_after(seconds_left) : "";
-  status.reason = reason;
-  status.job_id = batch_job_id();
-  {
-    const std::lock_guard lock(last_status_mutex_);
-    last_status_ = status;
-  }
-  record([&] { io::write_status(path_, status, state != "running"); });
-  if (exit_code) {
-    job_["end"] = io::utc_now();
-    job_["last_step"] = progress.step;
-    append(job_);
-  }
-}
-
-void RunFolder::lost_peer(std::string reason, std::string suspect_hosts) noexcept {
-  if (!writes()) {
-    return;
-  }
-  try {
-    io::Status status;
-    {
-      const std::lock_guard lock(last_status_mutex_);
-      status = last_status_;
-    }
-    std::replace(reason.begin(), reason.end(), '\n', ';');
-    status.exit_code = static_cast<int>(ExitCode::lost_peer);
-    status.state = io::state_of_exit(*status.exit_code);
-    status.eta.clear();
-    status.reason = std::move(reason);
-    status.suspect_hosts = std::move(suspect_hosts);
-    io::write_status(path_, status, true);
-  } catch (const std::exception& error) {
-    log::warn("the verdict could not be written: {}", error.what());
-  }
-}
-
-void RunFolder::fail_with(ExitCode code, const std::string& reason) noexcept {
-  if (!started_) {
-    return;
-  }
-  try {
-    const int exit_code = static_cast<int>(code);
-    event(progress_.step, "stop", reason);
-    status(io::state_of_exit(exit_code), exit_code, progress_, 0, reason);
-    publish_metrics(true);
-  } catch (const std::exception& error) {
-    log::warn("the verdict could not be written: {}", error.what());
-  }
-}
-
 std::filesystem::path RunFolder::commit_save() {
   fs::path file = writer_->commit();
   last_checkpoint_ = file.filename().string();
@@ -366,6 +287,13 @@ std::filesystem::path RunFolder::commit_save() {
     }
   });
   return file;
+}
+
+bool RunFolder::evaluated(std::int64_t step) const {
+  const std::vector<nlohmann::json> rows = io::apply_cuts(io::read_journal(io::journal_path(metrics_path_)));
+  return std::ranges::any_of(rows, [step](const nlohmann::json& row) {
+    return row.value("record", "") == "eval" && row.value("step", std::int64_t{-1}) == step;
+  });
 }
 
 void RunFolder::require_room(const std::vector<io::TensorPart>& parts) {

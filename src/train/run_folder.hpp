@@ -3,8 +3,8 @@
 // every rank writes its part of a checkpoint.
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -35,7 +35,8 @@ class RunFolder {
   std::optional<io::CheckpointReader> start_point(const RunOptions& options);
 
   /// Collective: opens the journal. A new run sets an older one aside; a resumed one appends the cut after `state.step`
-  /// and sets aside checkpoints of later steps, which belong to a course that is given up.
+  /// and sets aside checkpoints of later steps, which belong to a course that is given up (checkpoint.keep_last of them
+  /// stay); latest.h5 points to where the run goes on from.
   void open_metrics(const RunFacts& facts, const TrainState& state, bool resumed);
 
   /// Collective: the checkpoint to go back to when steps from `blamed` on are to be passed over and those from
@@ -52,9 +53,10 @@ class RunFolder {
   void status(const std::string& state, std::optional<int> exit_code, const TrainState& progress, double seconds_left,
               const std::string& reason);
 
-  /// The verdict of a run whose peers do not answer any more, on rank 0: the last status again, with it. Any thread;
-  /// writes no journal, for the main thread may be in the middle of that.
-  void lost_peer(std::string reason, std::string suspect_hosts) noexcept;
+  /// The verdict of a run whose ranks do not answer any more, by the one rank that speaks for it, for the lock's holder
+  /// may be the silent one: the last status again, with it. Any thread; writes no journal, for the main thread may be
+  /// in the middle of that.
+  void lost_peer(std::string reason, std::string suspect_hosts) const noexcept;
 
   /// The verdict of a run that fails: status, event and end of the job's row. Does nothing for a refused start.
   void fail_with(ExitCode code, const std::string& reason) noexcept;
@@ -62,6 +64,8 @@ class RunFolder {
   io::CheckpointWriter& writer() const { return *writer_; }
   /// Collective: commits the writer's save; old checkpoints are deleted by keep_last and keep_every.
   std::filesystem::path commit_save();
+  /// Whether the journal holds an evaluation of this step; rank 0 asks.
+  bool evaluated(std::int64_t step) const;
   /// Failures that the journal of a resumed run tells of, on rank 0; none on other ranks.
   const FailureRecord& failures() const { return failures_; }
 
@@ -73,11 +77,12 @@ class RunFolder {
 
  private:
   bool writes() const { return group_.rank() == 0; }
-  template <class Work>
-  void record(Work&& work);
+  /// The records are worth less than the run: while the disk is full, rows wait in memory and status and metrics.h5
+  /// age.
+  void record(const std::function<void()>& work);
   std::optional<io::CheckpointReader> newest_checkpoint(const RunOptions& options);
   void set_metrics_aside();
-  void set_newer_aside(std::int64_t step);
+  void set_newer_aside(const std::filesystem::path& kept, std::int64_t step);
   void cut_metrics(const std::string& kind, const std::string& from, std::int64_t step, std::int64_t reached,
                    const std::string& why);
   [[noreturn]] void refuse_new_run(const std::filesystem::path& newest) const;
@@ -87,8 +92,6 @@ class RunFolder {
   config::RunConfig config_;
   std::filesystem::path path_;
   std::filesystem::path metrics_path_;
-  std::mutex last_status_mutex_;
-  io::Status last_status_;
   std::string run_id_;
   TrainState progress_;  ///< as status() was last told
   std::optional<io::RunLock> lock_;

@@ -12,6 +12,7 @@ namespace {
 constexpr double prior_seconds = 8 * 3600.0;  // between failures
 constexpr double background_share = 0.1;
 constexpr double first_guess_of_stall = 5;  // seconds; until a save has been measured
+constexpr double slow_disk = 1e8;           // bytes a second, of all ranks together
 
 /// Minutes; 0 stands for auto.
 double parse_minutes(const std::string& text) {
@@ -50,7 +51,12 @@ double SaveSchedule::interval_seconds() const {
   return std::sqrt(2 * (stall_ + background_share * behind_) * between_failures);
 }
 
+double SaveSchedule::reserve_seconds() const {
+  return measured_ ? 2 * (stall_ + behind_) : first_guess_of_stall + static_cast<double>(bytes_) / slow_disk;
+}
+
 void SaveSchedule::saved(double stall, double behind) {
+  measured_ = true;
   stall_ = stall;
   behind_ = behind;
 }

@@ -30,8 +30,11 @@ class SaveSchedule {
   void started() { since_save_.restart(); }
   /// `stall`: seconds that the run stood still for it; `behind`: seconds of work in the background.
   void saved(double stall, double behind);
-  /// Seconds of a save that nothing hides, as the last one tells; a guess before the first.
-  double cost_seconds() const { return stall_ + behind_; }
+  /// Bytes of a save, to guess by until one has been measured.
+  void expect(std::int64_t bytes) { bytes_ = bytes; }
+  /// Seconds to leave for a save that nothing hides: twice what the last one took; before the first what a slow disk
+  /// would take.
+  double reserve_seconds() const;
   double interval_seconds() const;
 
  private:
@@ -39,6 +42,8 @@ class SaveSchedule {
   double fixed_seconds_;  ///< 0: auto
   double stall_;
   double behind_ = 0;
+  bool measured_ = false;
+  std::int64_t bytes_ = 0;
   FailureRecord record_;
   Timer since_start_;
   Timer since_save_;

@@ -1,13 +1,13 @@
 #include "train/time_limit.hpp"
 
 #include <charconv>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/stop_request.hpp"
 #include "base/text.hpp"
 
 namespace hrm::train {
@@ -29,10 +29,6 @@ bool scan(const std::string& text, const char* format, Fields*... fields) {
 }
 
 }  // namespace
-
-double wall_clock() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 double parse_end_time(const std::string& text, double now) {
   if (const auto seconds = whole_number(text)) {

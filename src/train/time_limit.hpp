@@ -19,7 +19,4 @@ double parse_end_time(const std::string& text, double now);
 /// A variable that is no time is ignored with a warning.
 std::optional<TimeLimit> find_time_limit(const std::string& wanted);
 
-/// Seconds since 1970.
-double wall_clock();
-
 }  // namespace hrm::train

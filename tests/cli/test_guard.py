@@ -93,6 +93,16 @@ class Guard(HrmTest):
             self.assertEqual(self.decisions(name), undisturbed)
             self.same(self.folder / name / "latest.h5", self.folder / "whole" / "latest.h5")
 
+    def test_link_and_given_up_files_after_rollbacks(self):
+        every = {"checkpoint__interval_steps": 1, "checkpoint__keep_last": 2, "checkpoint__keep_every": 4}
+        run = self.calm(**every)
+
+        outcome = self.go("calm", "--resume", "auto", code=NUMERICS, **WILD, **every)
+
+        self.assertIn("2 rollbacks", outcome.err)
+        self.assertTrue((run / "latest.h5").exists(), sorted(path.name for path in run.iterdir()))
+        self.assertEqual(len(list(run.glob("step-*.old-*"))), 2)
+
     def test_nothing_to_go_back_to(self):
         outcome = self.go("run", code=NUMERICS, train__learning_rate=50, train__lr_warmup_steps=0, guard__window=8,
                           guard__spike_factor=1)

@@ -74,6 +74,64 @@ class Restart(HrmTest):
         self.assertEqual((self.run_folder / "latest.h5").resolve().name, "step-00000003.h5")
         self.assertIn("rollback", [event["kind"] for event in self.events()])
 
+    def test_killed_between_the_checkpoints_name_and_its_link(self):
+        self.go("--stop-after", 4, code=STOPPED, checkpoint__interval_steps=2)
+        latest = self.run_folder / "latest.h5"
+        for wrong in ("step-00000002.h5", "step-00000099.h5", None):
+            with self.subTest(link=wrong):
+                latest.unlink()
+                if wrong:
+                    latest.symlink_to(wrong)
+
+                self.go("--resume", "auto", "--stop-after", 4, code=STOPPED)
+
+                self.assertEqual(os.readlink(latest), "step-00000004.h5")
+
+    def test_what_was_given_up_is_bounded(self):
+        keep = {"checkpoint__interval_steps": 1, "checkpoint__keep_last": 4}
+        for _ in range(2):
+            self.go("--resume", "auto", "--stop-after", 6, code=STOPPED, **keep)
+
+            self.go("--resume", self.run_folder / "step-00000003.h5", "--stop-after", 3, code=STOPPED, **keep)
+
+        old = sorted(path.name for path in self.run_folder.glob("*.old-*"))
+        self.assertEqual(len(old), 4, old)
+        self.assertEqual(sum(name.endswith(".old-2") for name in old), 3, old)
+        self.assertEqual(os.readlink(self.run_folder / "latest.h5"), "step-00000003.h5")
+
+    def test_lock_of_a_host_that_is_gone_is_taken_over_by_its_age(self):
+        self.run_folder.mkdir()
+        lock = self.run_folder / "lock"
+        lock.write_text(json.dumps({"run_id": "0123456789abcdef", "host": "elsewhere", "boot_id": "another", "pid": 1}))
+        self.check_refusal(self.go("--stop-after", 1, code=CANNOT_CREATE), CANNOT_CREATE, ["elsewhere", "taken over"])
+        long_ago = time.time() - 1000
+        os.utime(lock, (long_ago, long_ago))
+
+        self.go("--stop-after", 1, code=STOPPED)
+
+        self.assertEqual(self.status()["run_id"], "0123456789abcdef")
+        self.assertFalse(lock.exists())
+
+    def test_run_whose_lock_was_taken_over_gives_way(self):
+        run = subprocess.Popen([PROGRAM, "train", "--config", str(TINY), *settings(
+            data__path=self.data, checkpoint__dir=self.run_folder, device__threads=1, train__max_steps=100000)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(run.kill)
+        lock = self.run_folder / "lock"
+        while not (self.run_folder / "status.json").exists():
+            self.assertIsNone(run.poll())
+            time.sleep(0.01)
+        holder = json.loads(lock.read_text())
+        holder["start_id"] = "another"
+        (self.run_folder / "new").write_text(json.dumps(holder))
+        (self.run_folder / "new").rename(lock)
+
+        _, err = run.communicate(timeout=60)
+
+        self.assertEqual(run.returncode, CANNOT_CREATE, err)
+        self.assertIn("another run has taken the folder over", err)
+        self.assertEqual(json.loads(lock.read_text())["start_id"], "another")
+
     def test_average_may_begin_on_resume(self):
         self.go("--stop-after", 6, code=STOPPED, train__ema=0)
 

@@ -134,6 +134,22 @@ class Saves(HrmTest):
         self.assertIn(f"step-{failed + 10:08}.h5", self.checkpoints())
         self.assertEqual(self.temporaries(), [])
 
+    def test_run_goes_on_past_a_run_folder_that_was_away_for_a_while(self):
+        run = self.start(checkpoint__interval_steps=10, train__max_steps=100000, checkpoint__keep_last=1000)
+        self.wait_until(lambda: self.events("checkpoint"), run)
+        away = self.folder / "away"
+        self.run_folder.rename(away)
+        journal = away / "metrics.jsonl"
+        self.wait_until(lambda: '"save_failed"' in journal.read_text(), run)
+        away.rename(self.run_folder)
+        failed = self.events("save_failed")[-1]["step"]
+        self.wait_until(lambda: self.events("checkpoint")[-1]["step"] > failed, run)
+        run.send_signal(signal.SIGUSR1)
+
+        self.assertEqual(run.wait(timeout=60), STOPPED)
+        self.assertEqual(self.temporaries(), [])
+        self.hrm("inspect", "--verify", self.run_folder / "latest.h5")
+
     def test_second_failed_save_in_a_row_ends_the_run_and_the_last_good_one_serves(self):
         run = self.start(checkpoint__interval_steps=10, train__max_steps=100000)
         self.wait_until(lambda: self.events("checkpoint"), run)

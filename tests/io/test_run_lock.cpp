@@ -4,10 +4,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <thread>
+#include <vector>
 
 #include "expect_error.hpp"
+#include "io/disk.hpp"
 #include "io/status.hpp"
 #include "io_samples.hpp"
 
@@ -20,10 +26,31 @@ class RunLockTest : public testing::Test {
  protected:
   /// A lock file as some other process would have left it.
   void leave_lock(const LockHolder& holder) {
-    const Json object = {{"run_id", holder.run_id},  {"host", holder.host},     {"boot_id", holder.boot_id},
-                         {"pid", holder.pid},        {"job_id", holder.job_id}, {"process_start", holder.process_start},
-                         {"restart", holder.restart}};
+    const Json object = {
+        {"run_id", holder.run_id},   {"host", holder.host},         {"boot_id", holder.boot_id},
+        {"pid", holder.pid},         {"job_id", holder.job_id},     {"process_start", holder.process_start},
+        {"restart", holder.restart}, {"start_id", holder.start_id}, {"pid_space", holder.pid_space}};
     overwrite(scratch_ / "lock", object.dump());
+  }
+  /// The lock of a process on another host, renewed so many seconds ago.
+  void leave_foreign_lock(int seconds) {
+    LockHolder holder = this_process("run1");
+    holder.host = "elsewhere";
+    holder.boot_id = "another";
+    leave_lock(holder);
+    age_lock(seconds);
+  }
+  void age_lock(int seconds) {
+    std::filesystem::last_write_time(scratch_ / "lock",
+                                     std::filesystem::file_time_type::clock::now() - std::chrono::seconds(seconds));
+  }
+  /// Whether `condition` becomes true within ten seconds.
+  template <class Condition>
+  static bool soon(Condition&& condition) {
+    for (int i = 0; i < 1000 && !condition(); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return condition();
   }
   /// Id of a process that has ended.
   static pid_t dead_process() {
@@ -100,6 +127,72 @@ TEST_F(RunLockTest, OtherHostIsNotStale) {
   leave_lock(holder);
 
   expect_error(ExitCode::cannot_create, "elsewhere", [&] { RunLock(scratch_.path(), "run2"); });
+}
+
+TEST_F(RunLockTest, OtherHostThatGaveNoSignOfLifeForLongIsStale) {
+  leave_foreign_lock(170);
+  expect_error(ExitCode::cannot_create, "last sign of life 170 s ago", [&] { RunLock(scratch_.path(), "run2"); });
+  leave_foreign_lock(190);
+
+  const RunLock lock(scratch_.path(), "run2");
+
+  EXPECT_EQ(stored_run_id(scratch_.path()), "run2");
+}
+
+TEST_F(RunLockTest, ProcessNumberOfAnotherContainerSaysNothing) {
+  LockHolder holder = this_process("run1");
+  holder.pid = dead_process();
+  holder.pid_space = "pid:[1]";
+  leave_lock(holder);
+
+  expect_error(ExitCode::cannot_create, "sign of life", [&] { RunLock(scratch_.path(), "run2"); });
+}
+
+TEST_F(RunLockTest, HolderRenewsIt) {
+  const RunLock lock(scratch_.path(), "run1", {}, {0.02, 180});
+  age_lock(1000);
+
+  const auto fresh = [&] {
+    return std::filesystem::last_write_time(scratch_ / "lock") >
+           std::filesystem::file_time_type::clock::now() - std::chrono::seconds(100);
+  };
+
+  EXPECT_TRUE(soon(fresh));
+}
+
+TEST_F(RunLockTest, HolderThatWasTakenForDeadGivesWay) {
+  std::atomic<bool> lost = false;
+  {
+    const RunLock first(scratch_.path(), "run1", [&](const std::string&) { lost = true; }, {0.02, 180});
+    LockHolder other = this_process("run2");
+    std::filesystem::remove(scratch_ / "lock");
+    leave_lock(other);
+
+    EXPECT_TRUE(soon([&] { return lost.load(); }));
+  }
+
+  EXPECT_EQ(stored_run_id(scratch_.path()), "run2") << "the other's lock stays";
+}
+
+TEST_F(RunLockTest, OneOfManyTakesAStaleLock) {
+  leave_foreign_lock(1000);
+  std::atomic<int> holders = 0;
+  std::vector<std::thread> starts;
+  std::vector<std::unique_ptr<RunLock>> locks(8);
+  for (std::unique_ptr<RunLock>& lock : locks) {
+    starts.emplace_back([&] {
+      try {
+        lock = std::make_unique<RunLock>(scratch_.path(), "run2");
+        ++holders;
+      } catch (const InputError&) {
+      }
+    });
+  }
+  for (std::thread& start : starts) {
+    start.join();
+  }
+
+  EXPECT_EQ(holders, 1);
 }
 
 TEST_F(RunLockTest, EarlierStartOfTheSameJobIsStale) {

@@ -87,6 +87,36 @@ void check_refusal(comm::Communicator& world) {
   }
 }
 
+/// A bit that flips where a network's weights lie, in either orientation, is found on its rank alone, even where two
+/// replicas could only suspect each other; loading anew sets it right.
+void check_flip_in_memory(comm::Communicator& world, Precision precision, std::int64_t zero) {
+  comm::Grid grid = comm::make_grid(world, 1);
+  train::Learner learner(grid, run_of(zero), precision);
+  learner.initialise();
+  const int buckets = static_cast<int>(learner.table().buckets.size());
+  for (int bucket = 0; bucket <= buckets; ++bucket) {
+    for (std::size_t part = 0; part < learner.network().weight_memory(bucket).size(); ++part) {
+      const std::span<const std::byte> memory = learner.network().weight_memory(bucket)[part];
+      if (world.rank() == 1) {
+        const_cast<std::byte&>(memory[memory.size() / 2]) ^= std::byte{1};
+      }
+      const std::string where = fmt::format("zero {}, bucket {}, part {}", zero, bucket, part);
+      try {
+        train::require_equal_replicas(grid, learner, 7);
+        expect(false, "a flipped bit is refused: " + where);
+      } catch (const InputError& error) {
+        const std::string text = error.what();
+        expect(error.code() == ExitCode::numerics && names(text, 1) && !names(text, 0), where + ": " + text);
+      }
+    }
+  }
+  try {
+    train::require_equal_replicas(grid, learner, 7);
+  } catch (const InputError& error) {
+    expect(false, fmt::format("loading anew sets it right: {}", error.what()));
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -103,6 +133,10 @@ int main() {
     check_flip(world, bad, "zL_init", "zL_init");
   }
   check_refusal(world);
+  for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+    check_flip_in_memory(world, precision, 0);
+    check_flip_in_memory(world, precision, 1);
+  }
   std::vector<std::int64_t> worst{failures};
   world.max(worst);
   return worst[0] == 0 ? 0 : 1;

@@ -63,6 +63,19 @@ class Verdicts(SlurmTest):
     def test_stop_without_progress_is_not_requeued(self):
         self.fails_at_once("verdict stopped 75; exit 75", STOPPED)
 
+    def test_run_that_went_back_to_an_older_checkpoint_gets_further(self):
+        job = self.run_once("""case $restart in
+                               0) commit 5; verdict stopped 75; exit 75 ;;
+                               1) mv "$RUN/step-00000005.h5" "$RUN/step-00000005.h5.old-1"
+                                  commit 3; verdict stopped 75; exit 75 ;;
+                               *) verdict finished 0 ;;
+                               esac""")
+
+        job.requeued()
+        job.requeued(2)
+
+        job.ended("COMPLETED")
+
     def test_numerics_are_not_requeued(self):
         job = self.fails_at_once("commit 1; verdict failed 76; exit 76", NUMERICS)
 

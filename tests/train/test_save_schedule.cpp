@@ -57,7 +57,16 @@ TEST(SaveSchedule, WorkInTheBackgroundCountsATenth) {
   schedule.saved(1, 30);
 
   EXPECT_NEAR(schedule.interval_seconds(), std::sqrt(2 * 4 * 8 * hour), 1);
-  EXPECT_EQ(schedule.cost_seconds(), 31);  // what a last save at once may take
+}
+
+TEST(SaveSchedule, ReservesForASlowDiskUntilASaveIsMeasured) {
+  SaveSchedule schedule = automatic();
+  schedule.expect(20'000'000'000);
+  EXPECT_EQ(schedule.reserve_seconds(), 5 + 200);
+
+  schedule.saved(1, 30);
+
+  EXPECT_EQ(schedule.reserve_seconds(), 2 * 31);  // the last save hides nothing
 }
 
 TEST(SaveSchedule, RestartsThatLostStepsShortenTheInterval) {
