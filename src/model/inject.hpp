@@ -5,6 +5,7 @@
 
 #include "base/device.hpp"
 #include "base/matrix.hpp"
+#include "model/layer.hpp"
 #include "model/unroll.hpp"
 
 namespace hrm::model {
@@ -13,5 +14,11 @@ namespace hrm::model {
 template <class T>
 void inject(Stream stream, const Step& step, std::span<const T> zl_init, const std::function<Matrix<T>(Value)>& value,
             Matrix<T> u);
+
+/// The same for a pre-norm stack, together with the norm of its first layer: fills that record's attention_input and
+/// rstd1.
+template <class T>
+void inject_and_norm(Stream stream, const Step& step, std::span<const T> zl_init,
+                     const std::function<Matrix<T>(Value)>& value, float eps, Matrix<T> u, const LayerSaved<T>& first);
 
 }  // namespace hrm::model

@@ -215,7 +215,8 @@ LayerScratch<T>::LayerScratch(const LayerShape& shape, const TensorParallel& par
 
 template <class T>
 void layer_forward(Stream stream, const LayerShape& shape, const LayerWeights<T>& weights, const Sequences& sequences,
-                   const AttentionCall<T>& attend, Matrix<T> x, const LayerSaved<T>& saved, LayerScratch<T>& scratch) {
+                   const AttentionCall<T>& attend, Matrix<T> x, const LayerSaved<T>& saved, LayerScratch<T>& scratch,
+                   bool normed) {
   if (shape.post_norm) {
     kernels::copy<T>(stream, x, saved.attention_input);
     attention_forward(stream, weights, sequences, attend, x, saved, scratch);
@@ -225,7 +226,9 @@ void layer_forward(Stream stream, const LayerShape& shape, const LayerWeights<T>
     kernels::rmsnorm_forward<T>(stream, x, shape.norm_eps, x, saved.rstd2);
     return;
   }
-  kernels::rmsnorm_forward<T>(stream, x, shape.norm_eps, saved.attention_input, saved.rstd1);
+  if (!normed) {
+    kernels::rmsnorm_forward<T>(stream, x, shape.norm_eps, saved.attention_input, saved.rstd1);
+  }
   attention_forward(stream, weights, sequences, attend, x, saved, scratch);
   kernels::rmsnorm_forward<T>(stream, x, shape.norm_eps, saved.mlp_input, saved.rstd2);
   mlp_forward(stream, weights, x, saved, scratch);
@@ -234,7 +237,7 @@ void layer_forward(Stream stream, const LayerShape& shape, const LayerWeights<T>
 template <class T>
 void layer_backward(Stream stream, const LayerShape& shape, const LayerWeights<T>& weights, const Sequences& sequences,
                     const LayerSaved<T>& saved, Matrix<const T> output, Matrix<T> d, const LayerGradients& gradients,
-                    const std::function<void()>& between, LayerScratch<T>& scratch) {
+                    const std::function<void()>& between, const Merge<T>& merge, LayerScratch<T>& scratch) {
   if (shape.post_norm) {
     kernels::rmsnorm_backward<T>(stream, output, saved.rstd2, d, d, false);
     mlp_backward<T>(stream, weights, saved, d, gradients, scratch);
@@ -243,6 +246,12 @@ void layer_backward(Stream stream, const LayerShape& shape, const LayerWeights<T
     kernels::rmsnorm_backward<T>(stream, saved.mlp_input, saved.rstd1, d, d, false);
     attention_backward<T>(stream, shape, weights, sequences, saved, d, gradients, scratch);
     input_gradient<T>(stream, scratch.d_gqkv, weights.gqkv, d, true, scratch.group);
+    for (const Matrix<T>& sum : merge.sums()) {
+      kernels::add<T>(stream, sum, d, sum);
+    }
+    for (const Matrix<T>& copy : merge.copies()) {
+      kernels::copy<T>(stream, d, copy);
+    }
     return;
   }
   mlp_backward<T>(stream, weights, saved, d, gradients, scratch);
@@ -251,19 +260,20 @@ void layer_backward(Stream stream, const LayerShape& shape, const LayerWeights<T
   between();
   attention_backward<T>(stream, shape, weights, sequences, saved, d, gradients, scratch);
   input_gradient<T>(stream, scratch.d_gqkv, weights.gqkv, scratch.d_input, false, scratch.group);
-  kernels::rmsnorm_backward<T>(stream, saved.attention_input, saved.rstd1, scratch.d_input, d, true);
+  kernels::rmsnorm_backward_merge<T>(stream, saved.attention_input, saved.rstd1, scratch.d_input, d, true, merge.sums(),
+                                     merge.copies());
 }
 
-#define HRM_INSTANTIATE(T)                                                                                    \
-  template struct LayerWeights<T>;                                                                            \
-  template void prepare_layer_products<T>(const LayerShape&, std::int64_t, bool, DeviceType);                 \
-  template struct LayerSaved<T>;                                                                              \
-  template struct LayerScratch<T>;                                                                            \
-  template void layer_forward<T>(Stream, const LayerShape&, const LayerWeights<T>&, const Sequences&,         \
-                                 const AttentionCall<T>&, Matrix<T>, const LayerSaved<T>&, LayerScratch<T>&); \
-  template void layer_backward<T>(Stream, const LayerShape&, const LayerWeights<T>&, const Sequences&,        \
-                                  const LayerSaved<T>&, Matrix<const T>, Matrix<T>, const LayerGradients&,    \
-                                  const std::function<void()>&, LayerScratch<T>&);
+#define HRM_INSTANTIATE(T)                                                                                          \
+  template struct LayerWeights<T>;                                                                                  \
+  template void prepare_layer_products<T>(const LayerShape&, std::int64_t, bool, DeviceType);                       \
+  template struct LayerSaved<T>;                                                                                    \
+  template struct LayerScratch<T>;                                                                                  \
+  template void layer_forward<T>(Stream, const LayerShape&, const LayerWeights<T>&, const Sequences&,               \
+                                 const AttentionCall<T>&, Matrix<T>, const LayerSaved<T>&, LayerScratch<T>&, bool); \
+  template void layer_backward<T>(Stream, const LayerShape&, const LayerWeights<T>&, const Sequences&,              \
+                                  const LayerSaved<T>&, Matrix<const T>, Matrix<T>, const LayerGradients&,          \
+                                  const std::function<void()>&, const Merge<T>&, LayerScratch<T>&);
 HRM_INSTANTIATE(float)
 HRM_INSTANTIATE(bf16)
 #undef HRM_INSTANTIATE

@@ -1,6 +1,7 @@
 #pragma once
 // One layer: x <- x + A(N(x)); x <- x + M(N(x)) (pre norm), or x <- N(x + A(x)); x <- N(x + M(x)) (post norm)
 // (golden A.5, A.7, A.8), forward and backward. T is the compute type.
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -9,6 +10,7 @@
 #include "base/matrix.hpp"
 #include "config/run_config.hpp"
 #include "kernels/attention.hpp"
+#include "kernels/fused_rmsnorm.hpp"
 #include "kernels/matmul.hpp"
 #include "kernels/rope.hpp"
 #include "model/tensor_group.hpp"
@@ -112,16 +114,34 @@ struct Sequences {
 template <class T>
 using AttentionCall = std::function<void(const LayerSaved<T>& saved)>;
 
-/// x (own, D) in place; fills `saved`.
+/// x (own, D) in place; fills `saved`. `normed`: attention_input and rstd1 are filled in already (pre norm).
 template <class T>
 void layer_forward(Stream stream, const LayerShape& shape, const LayerWeights<T>& weights, const Sequences& sequences,
-                   const AttentionCall<T>& attend, Matrix<T> x, const LayerSaved<T>& saved, LayerScratch<T>& scratch);
+                   const AttentionCall<T>& attend, Matrix<T> x, const LayerSaved<T>& saved, LayerScratch<T>& scratch,
+                   bool normed);
 
-/// d (own, D) in place: gradient with respect to the layer's output becomes that of its input; adds to `gradients`.
-/// `output` (own, D) is the layer's output, needed by post norm only. `between` is called between MLP and attention.
+/// What a gradient is added to and copied to once it is done.
+template <class T>
+class Merge {
+ public:
+  void add_to(Matrix<T> sum) { sums_.at(added_++) = sum; }
+  void copy_to(Matrix<T> target) { copies_.at(copied_++) = target; }
+  std::span<const Matrix<T>> sums() const { return {sums_.data(), added_}; }
+  std::span<const Matrix<T>> copies() const { return {copies_.data(), copied_}; }
+
+ private:
+  std::array<Matrix<T>, kernels::most_merged> sums_;
+  std::array<Matrix<T>, kernels::most_merged> copies_;
+  std::size_t added_ = 0;
+  std::size_t copied_ = 0;
+};
+
+/// d (own, D) in place: gradient with respect to the layer's output becomes that of its input, which is then merged
+/// into `merge`; adds to `gradients`. `output` (own, D) is the layer's output, needed by post norm only. `between` is
+/// called between MLP and attention.
 template <class T>
 void layer_backward(Stream stream, const LayerShape& shape, const LayerWeights<T>& weights, const Sequences& sequences,
                     const LayerSaved<T>& saved, Matrix<const T> output, Matrix<T> d, const LayerGradients& gradients,
-                    const std::function<void()>& between, LayerScratch<T>& scratch);
+                    const std::function<void()>& between, const Merge<T>& merge, LayerScratch<T>& scratch);
 
 }  // namespace hrm::model

@@ -154,15 +154,22 @@ template <class T>
 void NetworkOf<T>::run_stack(const Program& program, int k, const Sequences& sequences, const Record& record,
                              Matrix<T> output) {
   const Step& step = program.steps[static_cast<std::size_t>(k)];
-  inject<T>(
-      stream_, step, weights_.zl_init(), [&](Value v) { return value(program, v); }, slot_matrix(residual_, 0));
+  const bool pre_norm = !weights_.shape().post_norm;
+  const Matrix<T> residual = slot_matrix(residual_, 0);
+  const std::function<Matrix<T>(Value)> operand = [&](Value v) { return value(program, v); };
+  if (pre_norm) {
+    inject_and_norm<T>(stream_, step, weights_.zl_init(), operand, weights_.shape().norm_eps, residual,
+                       record.layers.front());
+  } else {
+    inject<T>(stream_, step, weights_.zl_init(), operand, residual);
+  }
   AttentionCall<T> attend = [&](const LayerSaved<T>& saved) {
     kernels::attention_forward<T>(stream_, sequences.layout, weights_.shape().heads, saved.q(), saved.k(), saved.v(),
                                   saved.attention, saved.lse, scratch_.attention);
   };
   stack_forward<T>(
-      stream_, weights_, step.stack, sequences, [&](int) { return attend; }, feed_, slot_matrix(residual_, 0), record,
-      scratch_, output);
+      stream_, weights_, step.stack, sequences, [&](int) { return attend; }, feed_, residual, record, scratch_, output,
+      pre_norm);
 }
 
 template <class T>
@@ -262,15 +269,7 @@ template <class T>
 void NetworkOf<T>::backward(const Program& program, const PackWork& pack, GradientSink& sink) {
   const Sequences layout = sequences(pack);
   for (const BackwardStep& plan : program.backward) {
-    const Matrix<T> d = slot_matrix(value_gradients_, plan.slot);
-    backward_step(program, plan, layout, d, sink);
-    for (const int slot : plan.add_to) {
-      const Matrix<T> sum = slot_matrix(value_gradients_, slot);
-      kernels::add<T>(stream_, sum, d, sum);
-    }
-    for (const int slot : plan.copy_to) {
-      kernels::copy<T>(stream_, d, slot_matrix(value_gradients_, slot));
-    }
+    backward_step(program, plan, layout, sink);
   }
   if (program.embedding_gradient_slot >= 0) {
     embed_backward<T>(stream_, weights_, pack.order, slots_,
@@ -280,10 +279,18 @@ void NetworkOf<T>::backward(const Program& program, const PackWork& pack, Gradie
   }
 }
 
-/// d in place: from the gradient of the step's output to that of its stack's input.
+/// The plan's slot in place: from the gradient of the step's output to that of its stack's input, merged as planned.
 template <class T>
 void NetworkOf<T>::backward_step(const Program& program, const BackwardStep& plan, const Sequences& sequences,
-                                 Matrix<T> d, GradientSink& sink) {
+                                 GradientSink& sink) {
+  const Matrix<T> d = slot_matrix(value_gradients_, plan.slot);
+  Merge<T> merge;
+  for (const int slot : plan.add_to) {
+    merge.add_to(slot_matrix(value_gradients_, slot));
+  }
+  for (const int slot : plan.copy_to) {
+    merge.copy_to(slot_matrix(value_gradients_, slot));
+  }
   const int stack = program.steps[static_cast<std::size_t>(plan.step)].stack;
   const int saved = program.record[static_cast<std::size_t>(plan.step)];
   const Matrix<T> output = value(program, value_of_step(plan.step));
@@ -304,7 +311,7 @@ void NetworkOf<T>::backward_step(const Program& program, const BackwardStep& pla
     }
     sink.poll();
   };
-  stack_backward<T>(stream_, weights_, stack, sequences, record, scratch_, output, d, hooks);
+  stack_backward<T>(stream_, weights_, stack, sequences, record, scratch_, output, d, merge, hooks);
 }
 
 template class NetworkOf<float>;

@@ -64,8 +64,7 @@ class NetworkOf final : public Network {
   void embed_tokens(const Program& program, const PackWork& pack);
   void forward(const Program& program, const PackWork& pack);
   void backward(const Program& program, const PackWork& pack, GradientSink& sink);
-  void backward_step(const Program& program, const BackwardStep& plan, const Sequences& sequences, Matrix<T> d,
-                     GradientSink& sink);
+  void backward_step(const Program& program, const BackwardStep& plan, const Sequences& sequences, GradientSink& sink);
   std::vector<float> whole(Matrix<const T> state);
   std::vector<float> whole_logits(Matrix<const T> z);
   LayerGradients layer_gradients(const LayerRows& rows, GradientSink& sink) const;

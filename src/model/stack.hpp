@@ -17,10 +17,11 @@ struct StackSaved {
 
 /// output (own, D) = stack(x); x (own, D) is consumed. Records layer i in saved.layers[i], or all in layers[0] when it
 /// holds a single record of scratch (steps without gradient). `feed` (may be null) brings each layer's weights.
+/// `normed`: the first record has the norm of x already (inject_and_norm).
 template <class T>
 void stack_forward(Stream stream, const ModelWeights<T>& weights, int stack, const Sequences& sequences,
                    const std::function<AttentionCall<T>(int layer)>& attend, WeightFeed* feed, Matrix<T> x,
-                   const StackSaved<T>& saved, LayerScratch<T>& scratch, Matrix<T> output);
+                   const StackSaved<T>& saved, LayerScratch<T>& scratch, Matrix<T> output, bool normed = false);
 
 /// What a backward pass asks and tells its caller.
 struct BackwardHooks {
@@ -29,10 +30,10 @@ struct BackwardHooks {
   std::function<void(int layer)> finished;             ///< the layer's backward is through
 };
 
-/// d (own, D) in place: from the gradient of `output` (own, D) to that of the stack's input.
+/// d (own, D) in place: from the gradient of `output` (own, D) to that of the stack's input, then merged into `merge`.
 template <class T>
 void stack_backward(Stream stream, const ModelWeights<T>& weights, int stack, const Sequences& sequences,
                     const StackSaved<T>& saved, LayerScratch<T>& scratch, Matrix<const T> output, Matrix<T> d,
-                    const BackwardHooks& hooks);
+                    const Merge<T>& merge, const BackwardHooks& hooks);
 
 }  // namespace hrm::model

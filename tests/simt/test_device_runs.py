@@ -1,0 +1,74 @@
+"""Whole runs on a CUDA device that is the CPU (hrm_simt): the same bits on any number of ranks, close to the host's run,
+and checkpoints that go from processor to device and back.
+"""
+import json
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "cli"))
+from hrm_cli import STOPPED, HrmTest, main, settings, sums  # noqa: E402
+
+# Small enough for kernels that run one thread after another; the horizon rises at steps 2, 3 and 4.
+SMALL = {"model__hidden_size": 32, "model__num_heads": 2, "model__layers": 2, "model__intermediate_size": 64,
+         "model__max_seq_len": 64, "train__pack_tokens": 96, "train__packs": 4, "train__max_steps": 8,
+         "train__lr_warmup_steps": 2, "device__threads": 1}
+
+
+class DeviceRuns(HrmTest):
+    def setUp(self):
+        super().setUp()
+        self.data, _ = self.shards(sums(400))
+
+    def run_on(self, device, name, *arguments, code=0, ranks=None, **values):
+        folder = self.folder / name
+        self.hrm("train", "--config", os.environ["CLI_CONFIG"],
+                 *settings(**{**SMALL, "data__path": self.data, "checkpoint__dir": folder, "device__type": device,
+                              **values}), *arguments, code=code, ranks=ranks, timeout=500)
+        return folder / "step-00000008.h5"
+
+    def losses(self, checkpoint):
+        lines = (checkpoint.parent / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+        return [row["loss"] for row in rows if "loss" in row and "bp_steps" in row]
+
+    def test_bits_do_not_depend_on_the_layout_of_data_parallel_ranks(self):
+        for precision in ("fp32", "bf16"):
+            alone = self.run_on("cuda", f"alone {precision}", train__precision=precision)
+            for ranks, zero in ((2, 1), (3, 1), (2, 0)):
+                self.same(alone, self.run_on("cuda", f"{precision} {ranks} {zero}", ranks=ranks, parallel__zero=zero,
+                                             train__precision=precision))
+
+    def test_a_device_trains_as_the_host_does(self):
+        host = self.losses(self.run_on("cpu", "host", train__precision="fp32"))
+        device = self.losses(self.run_on("cuda", "device", train__precision="fp32"))
+        tensor = self.losses(self.run_on("cuda", "tensor", ranks=2, parallel__tensor=2, train__precision="fp32"))
+
+        self.assertEqual(len(host), 8)
+        for losses in (device, tensor):
+            for one, other in zip(host, losses, strict=True):
+                # Eight updates whose sizes atan2 keeps at the learning rate: rounding moves a loss by far less.
+                self.assertAlmostEqual(one, other, delta=1e-4 * abs(one))
+
+    def test_a_run_goes_from_host_to_device_and_back(self):
+        stopped = ("--stop-after",)
+        self.run_on("cpu", "moved", *stopped, 2, code=STOPPED, train__precision="fp32")
+        self.run_on("cuda", "moved", "--resume", "auto", *stopped, 5, code=STOPPED, ranks=2, train__precision="fp32")
+        moved = self.run_on("cpu", "moved", "--resume", "auto", train__precision="fp32")
+        stayed = self.run_on("cpu", "stayed", train__precision="fp32")
+
+        self.hrm("inspect", "--verify", moved)
+        for one, other in zip(self.losses(stayed), self.losses(moved), strict=True):
+            self.assertAlmostEqual(one, other, delta=1e-4 * abs(one))
+        events = (moved.parent / "metrics.jsonl").read_text(encoding="utf-8")
+        self.assertIn("not bit-equal", events)
+
+    def test_a_stop_on_the_device_changes_no_bit(self):
+        self.run_on("cuda", "stopped", "--stop-after", 3, code=STOPPED, train__precision="bf16")
+        resumed = self.run_on("cuda", "stopped", "--resume", "auto", ranks=2, train__precision="bf16")
+
+        self.same(self.run_on("cuda", "straight", train__precision="bf16"), resumed)
+
+
+if __name__ == "__main__":
+    main()
