@@ -18,9 +18,9 @@ struct Shape {
   std::int64_t head_dim;
 };
 
-/// Single tokens, R = 1 (the whole sequence is prefix), P = 0 and 1, lengths around strips (8, 16, 32), tiles (64, 128)
-/// and query blocks (256), with and without padding; head sizes that are no multiple of a vector, and those that tensor
-/// cores take.
+/// Single tokens, R = 1 (the whole sequence is prefix), P = 0 and 1, P around borders of tiles (15 and 31 of 32),
+/// lengths around strips (8, 16, 32), tiles (64, 128) and query blocks (256), with and without padding; head sizes that
+/// are no multiple of a vector, and those that tensor cores take.
 std::vector<Shape> shapes() {
   return {
       {{1}, {1}, 0, 1, 2},
@@ -30,8 +30,8 @@ std::vector<Shape> shapes() {
       {{127, 129, 40}, {70, 64, 40}, 5, 1, 32},
       {{200, 130}, {1, 129}, 1, 2, 64},
       {{70}, {20}, 2, 1, 130},
-      {{1, 63, 64, 65, 100, 130}, {1, 0, 64, 1, 37, 130}, 13, 1, 128},
-      {{257, 31, 129}, {70, 31, 128}, 0, 2, 16},
+      {{1, 63, 64, 65, 100, 130}, {1, 0, 64, 1, 47, 130}, 13, 1, 128},
+      {{257, 31, 129}, {95, 31, 128}, 0, 2, 16},
   };
 }
 
