@@ -117,7 +117,8 @@ judge() { # judge STATE LAUNCHER_CODE CHECKPOINTS_BEFORE; STATE none: this start
       message="the program ended with $2 before it wrote a status"
       case $2 in
         0) verdict=finished ;; # --help, --dry-run
-        13[0-9] | 14[0-9]) ;;  # by a signal
+        75) preempted || verdict=failed ;; # stopped while it was set up
+        13[0-9] | 14[0-9]) ;;              # by a signal
         *) verdict=failed ;;
       esac
       ;;

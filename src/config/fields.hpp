@@ -158,7 +158,7 @@ void for_each_field(Config& config, Visitor&& visit) {
   visit(I{"watchdog.enabled", 0, 0, "", "", "end the job with 69 when a rank makes no progress"},
         config.watchdog.enabled);
   visit(I{"watchdog.least_seconds", 0.1, 1e6, "", "s",
-          "a section (load, compute, reduce, save, …) may always take as long; six times as long its first time"},
+          "a section (load, compute, save, …) may always go so long without a sign of life; six times it at first"},
         config.watchdog.least_seconds);
   visit(I{"watchdog.factor", 1, 1e6, "", "", "times the longest that the section has taken, where that is more"},
         config.watchdog.factor);

@@ -120,6 +120,36 @@ class Verdicts(SlurmTest):
         job.ended("COMPLETED")
         other.ended("COMPLETED")
 
+    def test_preempted_run_that_ignores_every_signal_is_killed_and_goes_on(self):
+        for partition in ("low", "abrupt"):  # with time of grace and without
+            with self.subTest(partition=partition):
+                ready = f"ready-{partition}"
+                job = self.run_once(f"""((restart)) && {{ verdict finished 0; exit; }}
+                                        trap '' USR1 TERM
+                                        commit 1; touch "$RUN/{ready}"; while :; do sleep 0.1; done""",
+                                    options=[f"--partition={partition}"])
+                self.wait_for(job, ready)
+
+                other = self.submit(SCRIPTS / "prepare.sbatch", environment={"HRM_PROGRAM": "/bin/true"},
+                                    options=["--partition=high", "--nodes=2", "--exclusive"])
+
+                job.requeued()
+                job.ended("COMPLETED")
+                other.ended("COMPLETED")
+
+    def test_preempted_while_it_was_set_up_is_requeued(self):
+        job = self.run_once("""((restart)) && { verdict finished 0; exit; }
+                               trap 'exit 75' USR1
+                               touch "$RUN/ready"; while :; do sleep 0.1; done""")
+        self.wait_for(job, "ready")
+
+        other = self.submit(SCRIPTS / "prepare.sbatch", options=["--partition=high", "--nodes=2", "--exclusive"],
+                            environment={"HRM_PROGRAM": "/bin/true"})
+
+        job.requeued()
+        job.ended("COMPLETED")
+        other.ended("COMPLETED")
+
     def test_cancelled_job_stays_cancelled(self):
         job = self.run_once("""trap 'commit 2; verdict stopped 75; exit 75' TERM USR1
                                commit 1; while :; do sleep 0.1; done""")
