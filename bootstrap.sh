@@ -13,7 +13,8 @@ base_packages=(git ca-certificates cmake ninja-build g++ pkg-config
   python3)
 demo_packages=(wordnet-base)
 test_packages=(libgtest-dev python3-h5py python3-numpy)
-check_packages=(clang-format-14 clang-tidy-14 shellcheck) # pinned; a release without them runs all other tests
+# Pinned; a release without them runs all other tests.
+check_packages=(clang-format-14 clang-tidy-14 shellcheck clang-14 libclang-rt-14-dev libomp-14-dev)
 slurm_packages=(slurm-wlm munge)
 
 say() { printf '\n== %s\n' "$*"; }

@@ -1,11 +1,15 @@
-# hrm_room(FOLDER [USES room…] [LINKS library…] [EXCLUDE regex]): one folder, one namespace, one library hrm_<room>.
-# Every *.cpp of the folder belongs to it, but for names that match EXCLUDE. A room without sources is an INTERFACE library.
+# hrm_room(FOLDER [USES room…] [LINKS library…] [EXCLUDE regex] [ONLY regex]): one folder, one namespace, one library
+# hrm_<room>. Every *.cpp of the folder belongs to it, but for names that match EXCLUDE, or do not match ONLY. A room
+# without sources is an INTERFACE library.
 function(hrm_room folder)
-  cmake_parse_arguments(ROOM "" "EXCLUDE" "USES;LINKS" ${ARGN})
+  cmake_parse_arguments(ROOM "" "EXCLUDE;ONLY" "USES;LINKS" ${ARGN})
   get_filename_component(name ${folder} NAME)
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.cpp)
   if(ROOM_EXCLUDE)
     list(FILTER sources EXCLUDE REGEX ${ROOM_EXCLUDE})
+  endif()
+  if(ROOM_ONLY)
+    list(FILTER sources INCLUDE REGEX ${ROOM_ONLY})
   endif()
   set_property(GLOBAL APPEND PROPERTY HRM_ROOMS ${name})
   list(TRANSFORM ROOM_USES PREPEND hrm_)

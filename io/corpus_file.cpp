@@ -74,6 +74,19 @@ void check_attributes(const h5::File& file, const CorpusInfo& info, const ShardI
   }
 }
 
+/// What the shards themselves cannot contradict.
+void check_info(const h5::File& file, const CorpusInfo& info) {
+  if (info.vocab_size < 1 || info.context < 1) {
+    fail(ExitCode::bad_data, "{}: vocab_size or context is no positive number; prepare the corpus again", file.file());
+  }
+  for (const ShardInfo& shard : info.shards) {
+    if (shard.name.find('/') != std::string::npos) {
+      fail(ExitCode::bad_data, "{}: the shard {} lies outside the folder; prepare the corpus again", file.file(),
+           shard.name);
+    }
+  }
+}
+
 void check_shape(const h5::File& file, const char* path, h5::Type type, std::int64_t count) {
   const h5::Dataset dataset = file.open_dataset(path, type, 1);
   if (dataset.count() != count) {
@@ -159,6 +172,7 @@ CorpusInfo read_corpus_info(const std::filesystem::path& folder) {
   read_column(file, "/strata/n_tokens", info.strata, &StratumTotals::n_tokens);
   info.tokenizer_json = file.read_text("/tokenizer");
   info.options = file.read_text("/options");
+  check_info(file, info);
   return info;
 }
 

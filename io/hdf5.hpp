@@ -83,6 +83,9 @@ class Dataset : public Object {
   Type type() const { return type_; }
   const std::vector<std::int64_t>& shape() const { return shape_; }
   std::int64_t count() const;
+  /// The same for who takes memory for them: 65 unless the file itself stores as many bytes (deflated data: as they can
+  /// have been).
+  std::size_t stored_count() const;
   /// Bytes of one element on disk, compounds included.
   std::int64_t element_bytes() const { return element_bytes_; }
   /// Where the raw data start in the file (user block included); 65 unless contiguous and allocated. 0 if empty.
@@ -91,7 +94,7 @@ class Dataset : public Object {
   /// The whole data set, row-major; type and count must match.
   template <class T>
   std::vector<T> read() const {
-    std::vector<T> values(static_cast<std::size_t>(count()));
+    std::vector<T> values(stored_count());
     read_raw(values.data(), type_of<T>());
     return values;
   }
@@ -124,6 +127,7 @@ class Dataset : public Object {
 /// What groups and files have in common: children. Paths may be absolute or relative to this group.
 class Location : public Object {
  public:
+  /// Whether there is a data set or group of this name in this very file: soft and external links do not count.
   bool has(const std::string& path) const;
   /// Paths of all data sets below, absolute, sorted by bytes.
   std::vector<std::string> dataset_paths() const;

@@ -1,5 +1,6 @@
 // Handles and attributes.
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include "io/hdf5_check.hpp"
@@ -122,7 +123,12 @@ std::vector<double> Object::numbers_attribute(const std::string& name) const {
   const Handle attribute(H5Aopen(id(), name.c_str(), H5P_DEFAULT));
   h5::check(attribute.id(), file_, path_ + "@" + name, "open the attribute", false);
   const Handle space(H5Aget_space(attribute.id()));
-  std::vector<double> values(static_cast<std::size_t>(H5Sget_simple_extent_npoints(space.id())));
+  const hssize_t count = H5Sget_simple_extent_npoints(space.id());
+  if (count < 0 || static_cast<hsize_t>(count) > std::filesystem::file_size(file_)) {
+    fail(ExitCode::bad_data, "{}: {}: the attribute {} is larger than the file; write the file anew", file_, path_,
+         name);
+  }
+  std::vector<double> values(static_cast<std::size_t>(count));
   h5::check(H5Aread(attribute.id(), H5T_NATIVE_DOUBLE, values.data()), file_, path_ + "@" + name, "read the attribute",
             false);
   return values;
@@ -133,7 +139,11 @@ std::string Object::string_attribute(const std::string& name) const {
   const Handle on_disk(H5Aget_type(attribute.id()));
   const std::string object = path_ + "@" + name;
   if (H5Tis_variable_str(on_disk.id()) <= 0) {
-    std::string text(H5Tget_size(on_disk.id()), '\0');
+    const std::size_t size = H5Tget_size(on_disk.id());
+    if (size > std::filesystem::file_size(file_)) {
+      fail(ExitCode::bad_data, "{}: the text is larger than the file; write the file anew", object);
+    }
+    std::string text(size, '\0');
     h5::check(H5Aread(attribute.id(), on_disk.id(), text.data()), file_, object, "read the attribute", false);
     return text.substr(0, text.find('\0'));
   }

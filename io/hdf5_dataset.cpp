@@ -1,10 +1,18 @@
 #include <algorithm>
+#include <filesystem>
+#include <limits>
 #include <memory>
 #include <utility>
 
 #include "io/hdf5_check.hpp"
 
 namespace hrm::io::h5 {
+namespace {
+
+constexpr std::int64_t deflate_ratio = 1032;      // no filter that is read here expands more
+constexpr std::int64_t smallest_limit = 1 << 10;  // bytes: small chunks are never refused
+
+}  // namespace
 
 Dataset::Dataset(Handle handle, std::string file, std::string path)
     : Object(std::move(handle), std::move(file), std::move(path)) {
@@ -15,7 +23,17 @@ Dataset::Dataset(Handle handle, std::string file, std::string path)
   const auto rank = static_cast<std::size_t>(check(H5Sget_simple_extent_ndims(space.id()), "tell the shape"));
   std::vector<hsize_t> extents(rank);
   check(H5Sget_simple_extent_dims(space.id(), extents.data(), nullptr), "tell the shape");
-  shape_.assign(extents.begin(), extents.end());
+  std::int64_t bytes = element_bytes_;
+  bool fits = H5Sget_simple_extent_type(space.id()) != H5S_NULL;
+  for (const hsize_t extent : extents) {
+    fits = fits && extent <= static_cast<hsize_t>(std::numeric_limits<std::int64_t>::max()) &&
+           !__builtin_mul_overflow(bytes, static_cast<std::int64_t>(extent), &bytes);
+    shape_.push_back(static_cast<std::int64_t>(extent));
+  }
+  if (!fits) {
+    fail(ExitCode::bad_data, "{}: {} has no size, or one that no file has; write the file anew with this program",
+         this->file(), this->path());
+  }
 }
 
 std::int64_t Dataset::count() const {
@@ -24,6 +42,30 @@ std::int64_t Dataset::count() const {
     n *= extent;
   }
   return n;
+}
+
+std::size_t Dataset::stored_count() const {
+  const Handle properties(H5Dget_create_plist(id()));
+  const H5D_layout_t layout = H5Pget_layout(properties.id());
+  const auto length = static_cast<std::int64_t>(std::filesystem::file_size(file()));
+  std::int64_t most = std::min(static_cast<std::int64_t>(H5Dget_storage_size(id())), length);
+  std::int64_t needed = count() * element_bytes_;
+  if (layout == H5D_CHUNKED) {
+    std::vector<hsize_t> chunk(shape_.size());
+    H5Pget_chunk(properties.id(), static_cast<int>(chunk.size()), chunk.data());
+    double chunk_size = static_cast<double>(element_bytes_);
+    for (const hsize_t extent : chunk) {
+      chunk_size *= static_cast<double>(extent);
+    }
+    most = std::max(most, smallest_limit) * deflate_ratio;
+    needed = chunk_size > static_cast<double>(most) ? most + 1 : needed;  // the library unpacks a chunk as a whole
+  }
+  const bool elsewhere = layout == H5D_VIRTUAL || H5Pget_external_count(properties.id()) != 0;
+  if (elsewhere || needed > most) {
+    fail(ExitCode::bad_data, "{}: {} is larger than what the file stores of it; restore the file from a copy", file(),
+         path());
+  }
+  return static_cast<std::size_t>(count());
 }
 
 std::int64_t Dataset::offset() const {
@@ -55,7 +97,7 @@ void Dataset::write_raw(const void* data, std::size_t n, Type memory) {
 }
 
 void Dataset::read_slab(std::int64_t first, void* out, std::size_t n, Type memory) const {
-  if (shape_.size() != 1 || first < 0 || first + static_cast<std::int64_t>(n) > shape_[0] || !widens(type_, memory)) {
+  if (shape_.size() != 1 || first < 0 || static_cast<std::int64_t>(n) > shape_[0] - first || !widens(type_, memory)) {
     fail(ExitCode::bad_data, "{}: {} does not hold {} elements of {} from {}; write the file anew with this program",
          file(), path(), n, name(memory), first);
   }
@@ -92,7 +134,7 @@ std::vector<std::string> Dataset::read_strings() const {
   if (type_ != Type::string) {
     fail(ExitCode::bad_data, "{}: {} is no text; write the file anew with this program", file(), path());
   }
-  const auto n = static_cast<std::size_t>(count());
+  const std::size_t n = stored_count();
   const Handle on_disk(H5Dget_type(id()));
   if (H5Tis_variable_str(on_disk.id()) <= 0) {
     std::string bytes(n * H5Tget_size(on_disk.id()), '\0');
@@ -114,7 +156,7 @@ std::vector<std::byte> Dataset::read_compound() const {
     fail(ExitCode::bad_data, "{}: {} is no table; write the file anew with this program", file(), path());
   }
   const Handle on_disk(H5Dget_type(id()));
-  std::vector<std::byte> bytes(static_cast<std::size_t>(count() * element_bytes_));
+  std::vector<std::byte> bytes(stored_count() * static_cast<std::size_t>(element_bytes_));
   check(H5Dread(id(), on_disk.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data()), "read");
   return bytes;
 }

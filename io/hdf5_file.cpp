@@ -9,6 +9,7 @@ namespace hrm::io::h5 {
 namespace {
 
 constexpr int deepest_group = 16;
+constexpr std::int64_t least_link_bytes = 8;
 
 Handle file_access() {
   Handle access(H5Pcreate(H5P_FILE_ACCESS));
@@ -43,10 +44,13 @@ Handle space_of(std::span<const std::int64_t> shape) {
   return Handle(H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr));
 }
 
+/// Soft and external links are left out: they lead to what this file does not hold.
 std::vector<std::string> link_names(hid_t group) {
   std::vector<std::string> names;
-  const auto add = [](hid_t, const char* name, const H5L_info_t*, void* list) -> herr_t {
-    static_cast<std::vector<std::string>*>(list)->emplace_back(name);
+  const auto add = [](hid_t, const char* name, const H5L_info_t* info, void* list) -> herr_t {
+    if (info->type == H5L_TYPE_HARD) {
+      static_cast<std::vector<std::string>*>(list)->emplace_back(name);
+    }
     return 0;
   };
   if (H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, nullptr, add, &names) < 0) {
@@ -56,32 +60,55 @@ std::vector<std::string> link_names(hid_t group) {
   return names;
 }
 
-void collect_datasets(hid_t group, const std::string& path, int depth, std::vector<std::string>& found) {
-  if (depth > deepest_group) {
-    return;
-  }
-  for (const std::string& name : link_names(group)) {
-    const Handle child(H5Oopen(group, name.c_str(), H5P_DEFAULT));
-    const H5I_type_t kind = child.id() < 0 ? H5I_BADID : H5Iget_type(child.id());
-    if (kind == H5I_DATASET) {
-      found.push_back(path + "/" + name);
-    } else if (kind == H5I_GROUP) {
-      collect_datasets(child.id(), path + "/" + name, depth + 1, found);
-    }
-  }
+/// Whether `path` is a link to something in this file.
+bool is_hard_link(hid_t location, const std::string& path) {
+  H5L_info_t info;
+  const bool found = H5Lexists(location, path.c_str(), H5P_DEFAULT) > 0 &&
+                     H5Lget_info(location, path.c_str(), &info, H5P_DEFAULT) >= 0 && info.type == H5L_TYPE_HARD;
   H5Eclear2(H5E_DEFAULT);
+  return found;
 }
+
+/// Walks down all links, of which a file has no more than its size allows unless they lead in circles.
+class DatasetWalk {
+ public:
+  explicit DatasetWalk(const std::string& file)
+      : file_(file), links_left_(static_cast<std::int64_t>(std::filesystem::file_size(file)) / least_link_bytes) {}
+
+  void collect(hid_t group, const std::string& path, int depth) {
+    for (const std::string& name : link_names(group)) {
+      if (--links_left_ < 0 || depth > deepest_group) {
+        fail(ExitCode::bad_data, "{}: {}: its links lead too deep or in circles; write the file anew with this program",
+             file_, path);
+      }
+      const Handle child(H5Oopen(group, name.c_str(), H5P_DEFAULT));
+      const H5I_type_t kind = child.id() < 0 ? H5I_BADID : H5Iget_type(child.id());
+      if (kind == H5I_DATASET) {
+        found_.push_back(path + "/" + name);
+      } else if (kind == H5I_GROUP) {
+        collect(child.id(), path + "/" + name, depth + 1);
+      }
+    }
+    H5Eclear2(H5E_DEFAULT);
+  }
+  std::vector<std::string>& found() { return found_; }
+
+ private:
+  const std::string& file_;
+  std::int64_t links_left_;
+  std::vector<std::string> found_;
+};
 
 }  // namespace
 
 bool Location::has(const std::string& path) const {
   const std::string whole = absolute(path);
   for (std::size_t end = whole.find('/', 1); end != std::string::npos; end = whole.find('/', end + 1)) {
-    if (H5Lexists(id(), whole.substr(0, end).c_str(), H5P_DEFAULT) <= 0) {
+    if (!is_hard_link(id(), whole.substr(0, end))) {
       return false;
     }
   }
-  return check(H5Lexists(id(), whole.c_str(), H5P_DEFAULT), "look up a name") > 0;
+  return is_hard_link(id(), whole);
 }
 
 std::string Location::absolute(const std::string& path) const {
@@ -92,10 +119,10 @@ std::string Location::absolute(const std::string& path) const {
 }
 
 std::vector<std::string> Location::dataset_paths() const {
-  std::vector<std::string> found;
-  collect_datasets(id(), path_of_root() ? "" : path(), 0, found);
-  std::sort(found.begin(), found.end());
-  return found;
+  DatasetWalk walk(file());
+  walk.collect(id(), path_of_root() ? "" : path(), 0);
+  std::sort(walk.found().begin(), walk.found().end());
+  return std::move(walk.found());
 }
 
 std::vector<std::string> Location::children() const {
@@ -114,6 +141,9 @@ Location Location::create_group(const std::string& path) {
 
 Location Location::open_group(const std::string& path) const {
   const std::string whole = absolute(path);
+  if (!has(whole)) {
+    fail(ExitCode::bad_data, "{}: the group {} is missing; write the file anew with this program", file(), whole);
+  }
   Handle group(H5Gopen2(id(), whole.c_str(), H5P_DEFAULT));
   h5::check(group.id(), file(), whole, "open the group", false);
   return Location(std::move(group), file(), whole);

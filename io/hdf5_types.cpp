@@ -40,19 +40,28 @@ herr_t keep_innermost(unsigned, const H5E_error2_t* entry, void* text) {
   return 0;
 }
 
-Type classify_number(hid_t type, H5T_class_t type_class) {
-  const bool is_float = type_class == H5T_FLOAT;
-  const bool is_signed = is_float || H5Tget_sign(type) == H5T_SGN_2;
-  const std::size_t size = H5Tget_size(type);
-  if (size > 1 && H5Tget_order(type) != H5T_ORDER_LE) {
-    return Type::other;
-  }
+/// Exactly the types that disk_type() names: what is read as plain bytes must be what HDF5 would read.
+Type classify_number(hid_t type) {
   for (const Row& row : numbers) {
-    if (row.is_float == is_float && row.is_signed == is_signed && row.size == size) {
+    if (H5Tequal(type, disk_type(row.type)) > 0) {
       return row.type;
     }
   }
   return Type::other;
+}
+
+/// Numbers and fixed-length strings only: the bytes of a row hold no pointers into the library's memory.
+bool is_plain_compound(hid_t type) {
+  const int members = H5Tget_nmembers(type);
+  for (int i = 0; i < members; ++i) {
+    const Handle member(H5Tget_member_type(type, static_cast<unsigned>(i)));
+    const H5T_class_t member_class = H5Tget_class(member.id());
+    const bool text = member_class == H5T_STRING && H5Tis_variable_str(member.id()) == 0;
+    if (member_class != H5T_INTEGER && member_class != H5T_FLOAT && !text) {
+      return false;
+    }
+  }
+  return members > 0;
 }
 
 }  // namespace
@@ -148,15 +157,14 @@ hid_t memory_type(Type type) {
 }
 
 Type classify(hid_t type) {
-  const H5T_class_t type_class = H5Tget_class(type);
-  switch (type_class) {
+  switch (H5Tget_class(type)) {
     case H5T_INTEGER:
     case H5T_FLOAT:
-      return classify_number(type, type_class);
+      return classify_number(type);
     case H5T_STRING:
       return Type::string;
     case H5T_COMPOUND:
-      return Type::compound;
+      return is_plain_compound(type) ? Type::compound : Type::other;
     default:
       return Type::other;
   }

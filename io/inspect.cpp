@@ -1,14 +1,9 @@
 #include "io/inspect.hpp"
 
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <array>
-#include <csignal>
-#include <optional>
-
 #include "base/digest.hpp"
 #include "base/error.hpp"
+#include "base/utf8.hpp"
+#include "io/child_process.hpp"
 #include "io/format.hpp"
 #include "io/integrity.hpp"
 #include "io/user_block.hpp"
@@ -21,7 +16,7 @@ using Json = nlohmann::ordered_json;
 Json attribute_value(const h5::Object& object, const std::string& name) {
   switch (object.attribute_type(name)) {
     case h5::Type::string:
-      return object.string_attribute(name);
+      return lossy_utf8(object.string_attribute(name));
     case h5::Type::float32:
     case h5::Type::float64:
       return object.float64_attribute(name);
@@ -35,7 +30,11 @@ Json attribute_value(const h5::Object& object, const std::string& name) {
 Json attributes_of(const h5::Object& object) {
   Json values = Json::object();
   for (const std::string& name : object.attribute_names()) {
-    values[name] = attribute_value(object, name);
+    try {
+      values[lossy_utf8(name)] = attribute_value(object, name);
+    } catch (const InputError&) {
+      values[lossy_utf8(name)] = nullptr;  // a list, say, which no file of this program has
+    }
   }
   return values;
 }
@@ -53,76 +52,64 @@ std::string known_format(const h5::File& file) {
        file.file(), format);
 }
 
-/// Seconds after which the search for the damaged data set is given up: damaged metadata can lead in circles.
+/// Seconds after which a damaged file is given up: damaged metadata can lead in circles.
 unsigned patience(const std::filesystem::path& path) {
   return 20 + static_cast<unsigned>(std::filesystem::file_size(path) / (std::uintmax_t{50} << 20));
 }
 
-/// In a child process: why `path` does not verify, as far as HDF5 can still read it.
-[[noreturn]] void report_damage(const std::filesystem::path& path, int pipe_end) {
-  ::signal(SIGALRM, SIG_DFL);
-  ::alarm(patience(path));
-  std::string words;
-  try {
-    verify_integrity(h5::File::open(path));
-  } catch (const std::exception& error) {
-    words = error.what();
-  }
-  const bool written = ::write(pipe_end, words.data(), words.size()) == static_cast<ssize_t>(words.size());
-  ::_exit(written ? 0 : 1);
-}
-
-/// What is damaged in a file whose digest differs. HDF5 may crash on it, so a child process tries.
-std::optional<std::string> locate_damage(const std::filesystem::path& path) {
-  std::array<int, 2> ends{};
-  if (::pipe(ends.data()) != 0) {
-    return std::nullopt;
-  }
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::close(ends[0]);
-    report_damage(path, ends[1]);
-  }
-  ::close(ends[1]);
-  std::string words;
-  std::array<char, 4096> chunk{};
-  for (ssize_t got = 0; child > 0 && (got = ::read(ends[0], chunk.data(), chunk.size())) > 0;) {
-    words.append(chunk.data(), static_cast<std::size_t>(got));
-  }
-  ::close(ends[0]);
-  int status = 0;
-  const bool ended =
-      child > 0 && ::waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-  return ended && !words.empty() ? std::optional(words) : std::nullopt;
-}
-
-}  // namespace
-
-Json describe(const std::filesystem::path& path) {
-  const UserBlock block = verify_user_block(path);
-  const h5::File file = h5::File::open(path);
-  Json description;
-  description["file"] = path.string();
-  description["format"] = known_format(file);
-  description["bytes"] = block.length;
-  description["file_digest"] = hex(block.digest);
-  description["attributes"] = attributes_of(file);
+/// Format, attributes and data sets as HDF5 shows them.
+Json contents(const h5::File& file) {
+  Json description = {{"attributes", attributes_of(file)}};
   for (const char* group : {"/state", "/run"}) {
     if (file.has(group)) {
       description[group + 1] = attributes_of(file.open_group(group));
     }
   }
-  const DatasetDigests digests = read_integrity(file);
+  const DatasetDigests digests = file.has(integrity_path) ? read_integrity(file) : DatasetDigests();
   Json& list = description["datasets"] = Json::array();
   for (const std::string& name : file.dataset_paths()) {
     const h5::Dataset dataset = file.open_dataset(name);
-    Json row = {{"path", name}, {"type", h5::name(dataset.type())}, {"shape", dataset.shape()}};
+    Json row = {{"path", lossy_utf8(name)}, {"type", h5::name(dataset.type())}, {"shape", dataset.shape()}};
     if (const auto digest = digests.find(name); digest != digests.end()) {
       row["digest"] = hex(digest->second);
     }
     row.update(attributes_of(dataset));
     list.push_back(row);
   }
+  return description;
+}
+
+/// What HDF5 can still read of a file whose digest is missing or wrong (`error`).
+Json describe_damaged(const std::filesystem::path& path, const InputError& error) {
+  if (error.code() != ExitCode::bad_data || !std::filesystem::is_regular_file(path)) {
+    throw error;
+  }
+  const ChildAnswer answer = run_in_child(patience(path), [&] { return contents(h5::File::open(path)).dump(); });
+  if (answer.kind == ChildAnswer::Kind::crash) {
+    fail(error.code(), "{} (HDF5 cannot read it either: {})", error.what(), answer.text);
+  }
+  if (answer.kind == ChildAnswer::Kind::error) {
+    throw error;
+  }
+  Json description = {{"file", path.string()}, {"damage", error.what()}};
+  description.update(Json::parse(answer.text));
+  return description;
+}
+
+}  // namespace
+
+Json describe(const std::filesystem::path& path) {
+  UserBlock block;
+  try {
+    block = verify_user_block(path);
+  } catch (const InputError& error) {
+    return describe_damaged(path, error);
+  }
+  const h5::File file = h5::File::open(path);
+  Json description = {{"file", path.string()}, {"format", known_format(file)}};
+  description["bytes"] = block.length;
+  description["file_digest"] = hex(block.digest);
+  description.update(contents(file));
   return description;
 }
 
@@ -157,10 +144,15 @@ std::int64_t verify_file(const std::filesystem::path& path) {
   try {
     verify_user_block(path);
   } catch (const InputError& error) {
-    if (const std::optional<std::string> words = locate_damage(path)) {
-      throw InputError(error.code(), *words);
+    const auto locate = [&]() -> std::string {
+      verify_integrity(h5::File::open(path));
+      return error.what();  // no data set: the damage lies in what is around them
+    };
+    const ChildAnswer answer = run_in_child(patience(path), locate);
+    if (answer.kind == ChildAnswer::Kind::crash) {
+      fail(error.code(), "{} (HDF5 cannot tell where: {})", error.what(), answer.text);
     }
-    throw;
+    throw InputError(error.code(), answer.text);
   }
   const h5::File file = h5::File::open(path);
   known_format(file);

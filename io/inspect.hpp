@@ -7,8 +7,9 @@
 
 namespace hrm::io {
 
-/// Format, size, attributes by object, data sets with type, shape and digest. The file's digest is checked first; 65 if
-/// it is damaged or foreign, 66 if missing.
+/// Format, size, attributes by object, data sets with type, shape and digest. The file's digest is checked first. Of a
+/// file without a right one, what HDF5 can still read of it, asked by a child process, with "damage" saying what is
+/// wrong; 65 where that is nothing or HDF5 crashes, 66 if there is no file.
 nlohmann::ordered_json describe(const std::filesystem::path& file);
 
 /// Lines for people.

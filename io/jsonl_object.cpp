@@ -5,9 +5,33 @@
 
 namespace hrm::io {
 
+bool nests_too_deep(std::string_view json) {
+  int depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (in_string) {
+      i += c == '\\' ? 1 : 0;
+      in_string = c != '"';
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > deepest_json) {
+        return true;
+      }
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return false;
+}
+
 nlohmann::json parse_jsonl_object(std::string_view line, const std::string& place) {
   if (const auto bad = first_invalid_utf8(line)) {
     fail(ExitCode::bad_data, "{}: invalid UTF-8 at byte {} of the line; convert the file to UTF-8", place, *bad + 1);
+  }
+  if (nests_too_deep(line)) {
+    fail(ExitCode::bad_data, "{}: the JSON nests more than {} levels deep; flatten it", place, deepest_json);
   }
   nlohmann::json object = nlohmann::json::parse(line, nullptr, false);
   if (object.is_discarded()) {

@@ -7,7 +7,12 @@
 
 namespace hrm::io {
 
-/// InputError(bad_data) where the line is not UTF-8, not JSON or not an object.
+inline constexpr int deepest_json = 64;
+/// Whether arrays and objects nest deeper than `deepest_json`. Parsing such a text is safe; printing, copying or
+/// comparing what came of it recurses by its depth and ends with the stack.
+bool nests_too_deep(std::string_view json);
+
+/// InputError(bad_data) where the line is not UTF-8, not JSON, not an object or nests too deep.
 nlohmann::json parse_jsonl_object(std::string_view line, const std::string& place);
 
 /// A string; InputError(bad_data) where the field is missing or of another type.

@@ -9,6 +9,7 @@
 #include "base/version.hpp"
 #include "io/format.hpp"
 #include "io/integrity.hpp"
+#include "io/jsonl_object.hpp"
 #include "io/metrics_columns.hpp"
 #include "io/user_block.hpp"
 
@@ -101,9 +102,7 @@ void write_evaluations(h5::File& file, const Rows& rows) {
   file.create_group("/eval");
   std::map<std::string, Rows> by_name;
   for (const Json* row : rows) {
-    std::string name = row->value("name", "eval");
-    std::ranges::replace(name, '/', '_');
-    by_name[name].push_back(row);
+    by_name[object_name(row->value("name", "eval"))].push_back(row);
   }
   for (const auto& [name, own] : by_name) {
     std::set<std::string> columns;
@@ -147,15 +146,31 @@ std::int64_t whole_lines(const std::string& text) {
   return last == std::string::npos ? 0 : static_cast<std::int64_t>(last) + 1;
 }
 
+/// Why a line of the journal is no row; null if it is one.
+const char* fault(std::string_view line, const Json& row) {
+  if (!row.is_object()) {
+    return "is no JSON object";
+  }
+  for (const char* text : {"record", "name"}) {
+    if (row.contains(text) && !row[text].is_string()) {
+      return "has a record or name that is no text";
+    }
+  }
+  if (row.contains("step") && !row["step"].is_number_integer()) {
+    return "has a step that is no whole number";
+  }
+  return nests_too_deep(line) ? "nests too deep" : nullptr;
+}
+
 std::vector<Json> parse_journal(const std::string& text, const std::filesystem::path& path) {
   const auto end = static_cast<std::size_t>(whole_lines(text));
   std::vector<Json> rows;
   for (std::size_t at = 0; at < end;) {
     const std::size_t stop = text.find('\n', at);
-    rows.push_back(Json::parse(text.begin() + static_cast<std::ptrdiff_t>(at),
-                               text.begin() + static_cast<std::ptrdiff_t>(stop), nullptr, false));
-    if (!rows.back().is_object()) {
-      fail(ExitCode::bad_data, "{}:{}: is no JSON object; remove the line", path.string(), rows.size());
+    const std::string_view line = std::string_view(text).substr(at, stop - at);
+    rows.push_back(Json::parse(line, nullptr, false));
+    if (const char* what = fault(line, rows.back())) {
+      fail(ExitCode::bad_data, "{}:{}: {}; remove the line", path.string(), rows.size(), what);
     }
     at = stop + 1;
   }

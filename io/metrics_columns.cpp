@@ -1,6 +1,7 @@
 #include "io/metrics_columns.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <limits>
 
@@ -14,7 +15,11 @@ double real_of(const Json* value) {
 }
 
 std::int64_t integer_of(const Json* value) {
-  return value != nullptr && value->is_number() ? value->get<std::int64_t>() : 0;
+  constexpr double limit = 9.2e18;
+  if (value == nullptr || !value->is_number()) {
+    return 0;
+  }
+  return value->is_number_float() && !(std::abs(value->get<double>()) < limit) ? 0 : value->get<std::int64_t>();
 }
 
 std::uint64_t digest_of(const Json* value) {
@@ -43,11 +48,18 @@ auto convert(const std::vector<const Json*>& rows, const std::string& name, Conv
 
 }  // namespace
 
+std::string object_name(std::string name) {
+  std::ranges::replace_if(
+      name, [](char c) { return c == '/' || c == '\0'; }, '_');
+  return name.empty() || name == "." ? "_" : name;
+}
+
 void write_column(h5::File& file, const std::string& group, const std::string& name, ColumnKind kind,
                   const std::vector<const Json*>& rows) {
-  std::string path = name;
-  std::replace(path.begin(), path.end(), '/', '_');  // a stratum's name may hold one
-  path = group + "/" + path;
+  std::string path = group + "/" + object_name(name);
+  while (file.has(path)) {
+    path += '_';  // two names may differ in nothing but what stands for _
+  }
   switch (kind) {
     case ColumnKind::real:
       return file.write_array<double>(path, convert(rows, name, real_of));

@@ -17,7 +17,11 @@ struct ColumnSpec {
   ColumnKind kind;
 };
 
-/// Writes `rows` as GROUP/NAME.
+/// `name`, which may be any text (that of a stratum, say), as HDF5 takes it for the name of one object: without slashes
+/// and zero bytes, neither empty nor a dot.
+std::string object_name(std::string name);
+
+/// Writes `rows` as GROUP/object_name(NAME), with a _ behind it for each such name that is there already.
 void write_column(h5::File& file, const std::string& group, const std::string& name, ColumnKind kind,
                   const std::vector<const nlohmann::json*>& rows);
 

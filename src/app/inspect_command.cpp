@@ -72,6 +72,9 @@ void show(const std::string& file, bool json) {
   } else {
     fmt::print("{}", io::describe_text(description));
   }
+  if (description.contains("damage")) {
+    fail(ExitCode::bad_data, "{}", description["damage"].get<std::string>());
+  }
 }
 
 }  // namespace

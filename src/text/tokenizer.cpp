@@ -1,5 +1,6 @@
 #include "text/tokenizer.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -13,8 +14,9 @@
 namespace hrm::text {
 namespace {
 
-/// Limit on ids, so that a damaged file cannot ask for a table of gigabytes.
-constexpr std::uint32_t id_limit = 1u << 24;
+/// Limits on ids, so that a damaged file cannot ask for a table of gigabytes: a fixed one, and that of a file in which
+/// each id has its token, of several bytes.
+constexpr std::size_t most_ids = std::size_t{1} << 24;
 
 std::uint64_t next_serial() {
   static std::atomic<std::uint64_t> last{0};
@@ -61,9 +63,10 @@ Tokenizer::Tokenizer(const TokenizerFile& file, std::string json, std::string na
 }
 
 void Tokenizer::add_token(const std::string& token, std::uint32_t id, const char* field) {
-  if (id >= id_limit) {
+  const std::size_t limit = std::min(most_ids, json_.size());
+  if (id >= limit) {
     fail(ExitCode::bad_data, "{}: {}: the id {} of {} is out of range; ids must be below {}", name_, field, id, token,
-         id_limit);
+         limit);
   }
   if (has(id)) {
     fail(ExitCode::bad_data, "{}: {}: the id {} of {} is taken already; give each token its own id", name_, field, id,

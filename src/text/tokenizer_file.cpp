@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "io/jsonl_object.hpp"
 
 namespace hrm::text {
 namespace {
@@ -205,10 +206,15 @@ void read_added_tokens(const json& list, const Place& place, TokenizerFile& file
 }
 
 json parse_json(std::string_view text, const std::string& name) {
+  if (io::nests_too_deep(text)) {
+    fail(ExitCode::bad_data, "{}: nests more than {} levels deep; give a tokenizer.json", name, io::deepest_json);
+  }
   try {
     return json::parse(text);
   } catch (const json::parse_error& error) {
     fail(ExitCode::bad_data, "{}: not valid JSON at byte {}; give a complete tokenizer.json", name, error.byte);
+  } catch (const json::out_of_range&) {
+    fail(ExitCode::bad_data, "{}: holds a number that is out of range; give a complete tokenizer.json", name);
   }
 }
 

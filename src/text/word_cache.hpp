@@ -1,5 +1,6 @@
 #pragma once
 // Remembers the tokens of short pieces, for one thread. Words repeat: most pieces of a text are answered from here.
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -41,7 +42,7 @@ class WordCache {
     std::memcpy(slot.piece.data(), piece.data(), piece.size());
     slot.bytes = static_cast<std::uint8_t>(piece.size());
     slot.count = static_cast<std::uint8_t>(count);
-    std::memcpy(slot.ids.data(), ids, count * sizeof(std::uint32_t));
+    std::copy_n(ids, count, slot.ids.data());  // of a piece without tokens there are none
   }
 
  private:

@@ -119,11 +119,11 @@ class HrmTest(unittest.TestCase):
         self.hrm("prepare", "--input", corpus, "--tokenizer", tokenizer, "--out", out, *options, ranks=ranks)
         return out, tokenizer
 
-    def train(self, shards, run, *arguments, code=0, ranks=None, threads=1, timeout=300, **values):
+    def train(self, shards, run, *arguments, code=0, ranks=None, threads=1, timeout=300, environment=None, **values):
         """hrm train on configs/tiny.cfg; keyword values become --set options."""
         return self.hrm("train", "--config", TINY, *settings(data__path=shards, checkpoint__dir=run,
                                                              device__threads=threads, **values),
-                        *arguments, code=code, ranks=ranks, timeout=timeout)
+                        *arguments, code=code, ranks=ranks, timeout=timeout, environment=environment)
 
     def same(self, first, second):
         """hrm inspect --diff finds no difference."""

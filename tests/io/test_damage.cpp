@@ -1,6 +1,7 @@
 // Damaged files are refused with one message and never crash the program.
 #include <gtest/gtest.h>
 
+#include "base/text.hpp"
 #include "expect_error.hpp"
 #include "io/checkpoint_reader.hpp"
 #include "io/corpus.hpp"
@@ -11,7 +12,11 @@
 namespace hrm::io {
 namespace {
 
-constexpr std::uint64_t n_flips = 300;
+/// Of each file; more by hand: HRM_TEST_FLIPS=3000 bin/test_io --gtest_filter='DamageTest.*'
+std::uint64_t n_flips() {
+  const std::string wanted = environment("HRM_TEST_FLIPS");
+  return wanted.empty() ? 200 : std::stoull(wanted);
+}
 
 class DamageTest : public testing::Test {
  protected:
@@ -22,21 +27,23 @@ class DamageTest : public testing::Test {
     write_made_corpus(*serial_, scratch_ / "shards", 30, 300, 1000);
     shard_ = scratch_ / "shards/shard-00000.h5";
   }
-  /// Runs `open` on copies with one bit flipped; every one must be refused as bad data.
+  /// Runs `open` and verify_file on copies with one bit flipped; every one must be refused as bad data by both.
   template <class Open>
   void expect_flips_found(const std::filesystem::path& path, Open open) {
     const std::string good = file_bytes(path);
     const RandomStream numbers(1, RandomPurpose::demo);
-    for (std::uint64_t i = 0; i < n_flips; ++i) {
+    for (std::uint64_t i = 0; i < n_flips(); ++i) {
       std::string bad = good;
       // Every third flip hits the user block, the others any byte: attributes, headers, heaps, data.
       const std::uint64_t at = numbers.below(2 * i, i % 3 == 0 ? 512 : good.size());
       bad[at] = static_cast<char>(bad[at] ^ (1 << numbers.below(2 * i + 1, 8)));
       overwrite(path, bad);
       expect_error(ExitCode::bad_data, path.filename().string(), open);
+      expect_error(ExitCode::bad_data, path.filename().string(), [&] { verify_file(path); });
     }
     overwrite(path, good);
     EXPECT_NO_THROW(open());
+    EXPECT_NO_THROW(verify_file(path));
   }
   ScratchFolder scratch_;
   std::unique_ptr<comm::Communicator> serial_ = comm::serial_communicator();
@@ -54,6 +61,18 @@ TEST_F(DamageTest, EveryFlippedBitOfAShardIsFound) {
 
 TEST_F(DamageTest, EveryFlippedBitOfTheCorpusFileIsFound) {
   expect_flips_found(scratch_ / "shards/corpus.h5", [&] { open_corpus(*serial_, scratch_ / "shards"); });
+}
+
+TEST_F(DamageTest, DamagedFilesAreShownAsFarAsHdf5ReadsThem) {
+  std::string bad = file_bytes(checkpoint_);
+  bad[bad.size() - 3] = static_cast<char>(bad[bad.size() - 3] ^ 1);
+  overwrite(checkpoint_, bad);
+
+  const nlohmann::ordered_json description = describe(checkpoint_);
+
+  EXPECT_NE(description["damage"].get<std::string>().find("is damaged"), std::string::npos);
+  EXPECT_EQ(description["state"]["step"], 7);
+  EXPECT_NE(describe_text(description).find("/model/embed_tokens"), std::string::npos);
 }
 
 TEST_F(DamageTest, TruncatedFilesAreRefused) {

@@ -51,6 +51,30 @@ TEST(TokenizerFile, BytesWithoutATokenAreDroppedAndTheirNeighboursMeet) {
   EXPECT_EQ(pieces(parse(small_file()), "axb"), "ab");
 }
 
+/// Of a text that is no well-formed file.
+std::string message_of_text(const std::string& text) {
+  try {
+    Tokenizer::parse(text, "t.json");
+  } catch (const InputError& error) {
+    EXPECT_EQ(error.code(), ExitCode::bad_data);
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(TokenizerFile, TextsThatJsonCannotHoldAreRefused) {
+  EXPECT_NE(message_of_text("{").find("not valid JSON at byte"), std::string::npos);
+  EXPECT_NE(message_of_text("[1e9999]").find("out of range"), std::string::npos);
+  EXPECT_NE(message_of_text(std::string(1000000, '[')).find("64 levels"), std::string::npos);
+}
+
+TEST(TokenizerFile, AnIdThatNeedsAHugeTableIsRefused) {
+  json file = small_file();
+  file["model"]["vocab"]["c"] = 10000000;
+
+  EXPECT_NE(message_of(file).find("10000000 of c is out of range"), std::string::npos);
+}
+
 TEST(TokenizerFile, PrefixSpaceIsAddedWhereItIsMissing) {
   json file = small_file();
   file["pre_tokenizer"]["add_prefix_space"] = true;
