@@ -1,5 +1,6 @@
 """The account of a step on GPUs against counts made another way: by brute force, by hand, by formulas of the paper."""
 import contextlib
+import dataclasses
 import io
 import json
 import pathlib
@@ -153,7 +154,6 @@ class Estimate(unittest.TestCase):
         self.assertLess(mfu[-1], 1)
 
     def test_needed_matrix_rate_gives_the_mfu(self):
-        import dataclasses
         s = step()
         rate = estimate.needed_matrix_rate(s, s.works(), machine.MIDDLE, 0.4)
         other = dataclasses.replace(machine.MIDDLE, matrix=rate)
@@ -170,8 +170,8 @@ class Estimate(unittest.TestCase):
         works = s.works()
         for remedy in remedies.remedies():
             self.assertEqual(set(remedy.saved) - {work.name for work in works}, set())
-            after = remedies.apply(works, remedy)
-            self.assertLess(estimate.estimate(s, after, machine.MIDDLE).step,
+            after, (other,) = remedies.apply(works, [machine.MIDDLE], remedy)
+            self.assertLess(estimate.estimate(s, after, other).step,
                             estimate.estimate(s, works, machine.MIDDLE).step)
 
 
