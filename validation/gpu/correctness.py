@@ -69,7 +69,7 @@ def sanitizer(runner, options):
         wanted = ("ops.h5", "hrm_prefixlm_bp5.h5") if tool == "memcheck" else ("ops.h5",)
         files = [file for file in golden_folder(options) if file.name in wanted]
         done = runner.run([program, "--tool", tool, "--error-exitcode", "99", "--print-limit", "5",
-                           *validate_command(options, precision, files)], 180 * options.patience)
+                           *validate_command(options, precision, files)], 300 * options.patience)
         if done.code != 0:
             summary = re.findall(r"ERROR SUMMARY: .*", done.out + done.err)
             raise Failed(summary[-1] if summary else f"exit code {done.code}: {done.last_line()}")

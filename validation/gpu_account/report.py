@@ -4,7 +4,7 @@ import dataclasses
 from gpu_account import attention, estimate as estimates, exchange, machine as gpu, remedies
 from gpu_account.step import Step
 
-ASSUMPTIONS = {"matrix": "matrix products [TFLOP/s]", "waves": "of that, the full part of the last wave only",
+ASSUMPTIONS = {"matrix": "matrix products [TFLOP/s]", "waves": "of that, the part that waves of tiles fill",
                "attention_forward": "attention forward, executed [TFLOP/s]",
                "attention_backward": "attention backward, executed [TFLOP/s]",
                "hbm": "streaming kernels, part of 3.35 TB/s", "gap": "gap between kernels [µs]",
