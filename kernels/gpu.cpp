@@ -3,6 +3,10 @@
 #include "base/error.hpp"
 
 #ifdef HRM_HAVE_CUDA
+#ifndef HRM_SIMT
+#include <nvtx3/nvToolsExt.h>
+#endif
+
 #include <cstring>
 #include <vector>
 
@@ -121,6 +125,14 @@ class Gpu final : public Device {
     check(cudaEventElapsedTime(&milliseconds, native(from), native(to)), "cudaEventElapsedTime");
     return static_cast<double>(milliseconds) / 1000;
   }
+
+#ifdef HRM_SIMT
+  void begin_range(const char*) override {}
+  void end_range() override {}
+#else
+  void begin_range(const char* name) override { nvtxRangePushA(name); }
+  void end_range() override { nvtxRangePop(); }
+#endif
 
  private:
   cudaDeviceProp properties_{};

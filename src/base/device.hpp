@@ -66,7 +66,23 @@ class Device {
   /// Device seconds between two reached marks.
   virtual double seconds(Event from, Event to) = 0;
 
+  /// Names what is put on streams between the two calls, for profilers (NVTX); ranges nest.
+  virtual void begin_range(const char* name) = 0;
+  virtual void end_range() = 0;
+
   bool is_host() const { return type() == DeviceType::cpu; }
+};
+
+/// A named range of the work put on a device while it lives.
+class DeviceRange {
+ public:
+  DeviceRange(Device& device, const char* name) : device_(device) { device_.begin_range(name); }
+  ~DeviceRange() { device_.end_range(); }
+  DeviceRange(const DeviceRange&) = delete;
+  DeviceRange& operator=(const DeviceRange&) = delete;
+
+ private:
+  Device& device_;
 };
 
 /// The processor: memory of the host, one stream, calls that are done when they return.

@@ -224,8 +224,12 @@ void NetworkOf<T>::forward_backward(const PackView& pack, Horizon horizon, doubl
   const Program& p = program(horizon);
   const PackWork& work = work_.prepare(pack);
   mark(0);
-  forward(p, work);
+  {
+    const DeviceRange range(device_, "forward");
+    forward(p, work);
+  }
   mark(1);
+  const DeviceRange range(device_, "head and backward");
   const double forward_seconds = timer.seconds() - (group().waited() - waited);
   head_.forward_backward(stream_, weights_, value(p, p.output()), work, divisor, group(),
                          slot_matrix(value_gradients_, 0), gradient(weights_.head_row(), sink), sums);

@@ -253,6 +253,7 @@ void Learner::gather_gradient() {
 StepResult Learner::finish_step(model::Horizon horizon, double learning_rate, const Votes& votes,
                                 const Accept& accept) {
   StepResult result;
+  const DeviceRange range(device(), "reduction and update");
   seconds_.communication += tree_.reduce();
   start_square_sums();
   device().wait(device().compute());  // the only wait of a step
