@@ -130,8 +130,12 @@ class Gpu final : public Device {
   void begin_range(const char*) override {}
   void end_range() override {}
 #else
-  void begin_range(const char* name) override { nvtxRangePushA(name); }
-  void end_range() override { nvtxRangePop(); }
+  void begin_range(const char* name) override {
+    nvtxRangePushA(name);
+  }
+  void end_range() override {
+    nvtxRangePop();
+  }
 #endif
 
  private:
