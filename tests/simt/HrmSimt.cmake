@@ -3,7 +3,7 @@ include(CheckCXXSourceCompiles)
 
 set(HRM_SIMT_FOLDER ${CMAKE_CURRENT_LIST_DIR})
 file(GLOB HRM_SIMT_SHIM CONFIGURE_DEPENDS ${HRM_SIMT_FOLDER}/*.cpp)
-list(FILTER HRM_SIMT_SHIM EXCLUDE REGEX "/test_[^/]*$")
+list(FILTER HRM_SIMT_SHIM EXCLUDE REGEX "/(test_|gemm)[^/]*$")
 
 # Source compiled with this sees the fake runtime in place of the toolkit, which is not needed.
 add_library(hrm_simt_flags INTERFACE)

@@ -31,11 +31,12 @@ Settings& settings();
 struct Counts {
   std::int64_t launches = 0;
   std::int64_t device_allocations = 0;
-  std::int64_t host_allocations = 0;      ///< pinned
-  std::int64_t bytes_to_device = 0;       ///< copied from the host
-  std::int64_t bytes_to_host = 0;         ///< copied from the device
-  std::int64_t bytes_on_device = 0;       ///< copied from device to device
-  std::int64_t blocking_calls = 0;        ///< calls that wait for the device: synchronisations, cudaMemcpy, cudaFree
+  std::int64_t host_allocations = 0;  ///< pinned
+  std::int64_t bytes_to_device = 0;   ///< copied from the host
+  std::int64_t bytes_to_host = 0;     ///< copied from the device
+  std::int64_t bytes_on_device = 0;   ///< copied from device to device
+  /// Calls that wait for the device: synchronisations, cudaFree, copies from or to host memory that is not pinned.
+  std::int64_t blocking_calls = 0;
   std::int64_t live_device_bytes = 0;     ///< allocated and not freed
   std::int64_t largest_device_bytes = 0;  ///< greatest live_device_bytes
 };

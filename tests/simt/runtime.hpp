@@ -36,6 +36,9 @@ namespace hrm::simt {
 /// Null is the default stream.
 CUstream_st& stream_of(cudaStream_t stream);
 
+/// Runs what every stream holds.
+void finish_all();
+
 /// Remembers and returns the error, as cudaGetLastError wants it.
 cudaError_t remember(cudaError_t error);
 

@@ -14,53 +14,86 @@ namespace {
 
 constexpr std::align_val_t alignment{256};
 
-/// Device memory by address, then size.
-std::map<std::uintptr_t, std::size_t> blocks;
+enum class Place { pageable, pinned, device };
+
+struct Block {
+  std::size_t bytes;
+  Place place;
+};
+/// What the runtime gave, by address.
+std::map<std::uintptr_t, Block> blocks;
 std::mutex blocks_lock;
 
-/// Whether the bytes lie in device memory as a whole.
-bool on_device(const void* memory, std::size_t bytes) {
+/// Pageable is what the runtime did not give, or not as a whole.
+Place place_of(const void* memory, std::size_t bytes) {
   const std::lock_guard lock(blocks_lock);
   const auto address = reinterpret_cast<std::uintptr_t>(memory);
   const auto above = blocks.upper_bound(address);
   if (above == blocks.begin()) {
-    return false;
+    return Place::pageable;
   }
-  const auto [start, size] = *std::prev(above);
-  return address < start + size && address + bytes <= start + size;
+  const auto& [start, block] = *std::prev(above);
+  return address + bytes <= start + block.bytes ? block.place : Place::pageable;
 }
 
-/// cudaErrorInvalidValue unless each side is where `kind` says.
-cudaError_t check(const void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
-  if (bytes == 0 || kind == cudaMemcpyDefault) {
-    return cudaSuccess;
+void add_block(void* memory, std::size_t bytes, Place place) {
+  const std::lock_guard lock(blocks_lock);
+  blocks[reinterpret_cast<std::uintptr_t>(memory)] = {bytes, place};
+}
+/// Size of the block that starts at `memory`; 0 if there is none.
+std::size_t take_block(void* memory, Place place) {
+  const std::lock_guard lock(blocks_lock);
+  const auto found = blocks.find(reinterpret_cast<std::uintptr_t>(memory));
+  if (found == blocks.end() || found->second.place != place) {
+    return 0;
   }
+  const std::size_t bytes = found->second.bytes;
+  blocks.erase(found);
+  return bytes;
+}
+
+/// Rows of `width` bytes, `pitch` bytes apart.
+struct Side {
+  void* memory;
+  std::size_t pitch;
+};
+struct Copy {
+  Side to;
+  Side from;
+  std::size_t width;
+  std::size_t height;
+
+  Place place(const Side& side) const { return place_of(side.memory, (height - 1) * side.pitch + width); }
+  void run() const;
+};
+
+void Copy::run() const {
+  const bool to_device = place(to) == Place::device;
+  const bool from_device = place(from) == Place::device;
+  Counts& all = counts();
+  const auto bytes = static_cast<std::int64_t>(width * height);
+  all.bytes_on_device += to_device && from_device ? bytes : 0;
+  all.bytes_to_device += to_device && !from_device ? bytes : 0;
+  all.bytes_to_host += !to_device && from_device ? bytes : 0;
+  for (std::size_t row = 0; row < height; ++row) {
+    std::memcpy(static_cast<char*>(to.memory) + row * to.pitch, static_cast<char*>(from.memory) + row * from.pitch,
+                width);
+  }
+}
+
+/// Whether each side is where `kind` says.
+bool fits(const Copy& copy, cudaMemcpyKind kind) {
   const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
   const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
-  return on_device(to, bytes) == to_device && on_device(from, bytes) == from_device ? cudaSuccess
-                                                                                    : cudaErrorInvalidValue;
-}
-
-void count(const void* to, const void* from, std::size_t bytes) {
-  if (bytes == 0) {
-    return;
-  }
-  const bool to_device = on_device(to, bytes);
-  const bool from_device = on_device(from, bytes);
-  Counts& all = counts();
-  if (to_device && from_device) {
-    all.bytes_on_device += static_cast<std::int64_t>(bytes);
-  } else if (to_device) {
-    all.bytes_to_device += static_cast<std::int64_t>(bytes);
-  } else if (from_device) {
-    all.bytes_to_host += static_cast<std::int64_t>(bytes);
-  }
+  return kind == cudaMemcpyDefault || ((copy.place(copy.to) == Place::device) == to_device &&
+                                       (copy.place(copy.from) == Place::device) == from_device);
 }
 
 }  // namespace
 }  // namespace hrm::simt
 
 using hrm::simt::counts;
+using hrm::simt::Place;
 using hrm::simt::remember;
 
 cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
@@ -76,8 +109,7 @@ cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
   *memory =
       hrm::simt::settings().guarded ? hrm::simt::allocate_guarded(bytes) : ::operator new(bytes, hrm::simt::alignment);
   std::memset(*memory, 0xff, bytes);
-  const std::lock_guard lock(hrm::simt::blocks_lock);
-  hrm::simt::blocks[reinterpret_cast<std::uintptr_t>(*memory)] = bytes;
+  hrm::simt::add_block(*memory, bytes, Place::device);
   ++counts().device_allocations;
   counts().live_device_bytes += size;
   counts().largest_device_bytes = std::max(counts().largest_device_bytes, counts().live_device_bytes);
@@ -86,24 +118,24 @@ cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
 
 cudaError_t cudaFree(void* memory) {
   ++counts().blocking_calls;
+  hrm::simt::finish_all();
   if (memory == nullptr) {
     return cudaSuccess;
   }
-  const std::lock_guard lock(hrm::simt::blocks_lock);
-  const auto found = hrm::simt::blocks.find(reinterpret_cast<std::uintptr_t>(memory));
-  if (found == hrm::simt::blocks.end()) {
+  const std::size_t bytes = hrm::simt::take_block(memory, Place::device);
+  if (bytes == 0) {
     return remember(cudaErrorInvalidValue);
   }
-  if (!hrm::simt::release_guarded(memory, found->second)) {
+  if (!hrm::simt::release_guarded(memory, bytes)) {
     ::operator delete(memory, hrm::simt::alignment);
   }
-  counts().live_device_bytes -= static_cast<std::int64_t>(found->second);
-  hrm::simt::blocks.erase(found);
+  counts().live_device_bytes -= static_cast<std::int64_t>(bytes);
   return cudaSuccess;
 }
 
 cudaError_t cudaMallocHost(void** memory, std::size_t bytes, unsigned) {
-  *memory = bytes == 0 ? nullptr : ::operator new(bytes, hrm::simt::alignment);
+  *memory = ::operator new(std::max<std::size_t>(bytes, 1), hrm::simt::alignment);
+  hrm::simt::add_block(*memory, std::max<std::size_t>(bytes, 1), Place::pinned);
   ++counts().host_allocations;
   return cudaSuccess;
 }
@@ -111,6 +143,10 @@ cudaError_t cudaHostAlloc(void** memory, std::size_t bytes, unsigned flags) {
   return cudaMallocHost(memory, bytes, flags);
 }
 cudaError_t cudaFreeHost(void* memory) {
+  hrm::simt::finish_all();
+  if (memory != nullptr && hrm::simt::take_block(memory, Place::pinned) == 0) {
+    return remember(cudaErrorInvalidValue);
+  }
   ::operator delete(memory, hrm::simt::alignment);
   return cudaSuccess;
 }
@@ -121,25 +157,21 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
 
 cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
                               std::size_t width, std::size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
-  if (width > to_pitch || width > from_pitch) {
-    return remember(cudaErrorInvalidValue);
-  }
   if (width == 0 || height == 0) {
     return cudaSuccess;
   }
-  const std::size_t to_bytes = (height - 1) * to_pitch + width;
-  const std::size_t from_bytes = (height - 1) * from_pitch + width;
-  const cudaError_t to_error = hrm::simt::check(to, from, std::min(to_bytes, from_bytes), kind);
-  if (to_error != cudaSuccess) {
-    return remember(to_error);
+  const hrm::simt::Copy copy{{to, to_pitch}, {const_cast<void*>(from), from_pitch}, width, height};
+  if (width > to_pitch || width > from_pitch || !fits(copy, kind)) {
+    return remember(cudaErrorInvalidValue);
   }
-  hrm::simt::stream_of(stream).enter([=] {
-    hrm::simt::count(to, from, width * height);
-    for (std::size_t row = 0; row < height; ++row) {
-      std::memcpy(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch, width);
-    }
+  hrm::simt::stream_of(stream).enter([copy] {
+    copy.run();
     return true;
   });
+  // Only memory that is pinned, or the device's, can be copied behind the caller's back.
+  if (copy.place(copy.to) == Place::pageable || copy.place(copy.from) == Place::pageable) {
+    return cudaStreamSynchronize(stream);
+  }
   return cudaSuccess;
 }
 
@@ -152,7 +184,7 @@ cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStre
   if (bytes == 0) {
     return cudaSuccess;
   }
-  if (!hrm::simt::on_device(memory, bytes)) {
+  if (hrm::simt::place_of(memory, bytes) != Place::device) {
     return remember(cudaErrorInvalidValue);
   }
   hrm::simt::stream_of(stream).enter([=] {

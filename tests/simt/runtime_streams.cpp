@@ -1,4 +1,5 @@
-#include <stdexcept>
+#include <mutex>
+#include <set>
 #include <utility>
 
 #include "simt/control.hpp"
@@ -48,6 +49,9 @@ void put_on_stream(cudaStream_t stream, std::function<void()> work) {
 
 namespace {
 
+std::set<CUstream_st*> made;
+std::mutex made_lock;
+
 void finish(CUstream_st& stream) {
   while (!stream.queue.empty()) {
     stream.advance();
@@ -55,10 +59,21 @@ void finish(CUstream_st& stream) {
 }
 
 }  // namespace
+
+void finish_all() {
+  finish(stream_of(nullptr));
+  const std::lock_guard lock(made_lock);
+  for (CUstream_st* stream : made) {
+    finish(*stream);
+  }
+}
+
 }  // namespace hrm::simt
 
 cudaError_t cudaStreamCreate(cudaStream_t* stream) {
   *stream = new CUstream_st;
+  const std::lock_guard lock(hrm::simt::made_lock);
+  hrm::simt::made.insert(*stream);
   return cudaSuccess;
 }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
@@ -73,6 +88,8 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     return hrm::simt::remember(cudaErrorInvalidResourceHandle);
   }
   hrm::simt::finish(*stream);
+  const std::lock_guard lock(hrm::simt::made_lock);
+  hrm::simt::made.erase(stream);
   delete stream;
   return cudaSuccess;
 }
@@ -80,6 +97,12 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   ++hrm::simt::counts().blocking_calls;
   hrm::simt::finish(hrm::simt::stream_of(stream));
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceSynchronize() {
+  ++hrm::simt::counts().blocking_calls;
+  hrm::simt::finish_all();
   return cudaSuccess;
 }
 

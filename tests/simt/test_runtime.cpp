@@ -2,6 +2,7 @@
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -66,15 +67,18 @@ TEST_F(Runtime, RowsWithGapsAreCopied) {
 }
 
 TEST_F(Runtime, CountsWhatAStepMustNotDo) {
-  std::vector<float> host(256, 1.0F);
   const std::size_t bytes = 256 * sizeof(float);
+  float* host = nullptr;
+  cudaMallocHost(&host, bytes);
+  std::fill_n(host, 256, 1.0F);
   float sum = 0;
-  cudaMemcpyAsync(memory_, host.data(), bytes, cudaMemcpyHostToDevice, stream_);
+  cudaMemcpyAsync(memory_, host, bytes, cudaMemcpyHostToDevice, stream_);
   sum_rows({DeviceType::cuda, stream_}, memory_, 1, &sum);
   cudaMemcpyAsync(memory_, memory_ + 128, bytes / 2, cudaMemcpyDeviceToDevice, stream_);
   const simt::Counts before = simt::counts();
-  cudaMemcpy(host.data(), memory_, bytes, cudaMemcpyDeviceToHost);
+  cudaMemcpy(host, memory_, bytes, cudaMemcpyDeviceToHost);
   const simt::Counts after = simt::counts();
+  cudaFreeHost(host);
 
   EXPECT_EQ(before.launches, 1);
   EXPECT_EQ(before.device_allocations, 1);
@@ -85,6 +89,34 @@ TEST_F(Runtime, CountsWhatAStepMustNotDo) {
   EXPECT_EQ(before.blocking_calls, 0);
   EXPECT_EQ(after.bytes_to_host, 1024);
   EXPECT_EQ(after.blocking_calls, 1);
+}
+
+TEST_F(Runtime, CopiesOfPageableMemoryBlock) {
+  simt::settings().deferred = true;
+  std::vector<float> host(256, 3.0F);
+  const simt::Counts before = simt::counts();
+
+  cudaMemcpyAsync(memory_, host.data(), 256 * sizeof(float), cudaMemcpyHostToDevice, stream_);
+  host.assign(256, 0.0F);
+  cudaMemcpyAsync(host.data(), memory_, 256 * sizeof(float), cudaMemcpyDeviceToHost, stream_);
+
+  EXPECT_EQ(host, std::vector<float>(256, 3.0F));
+  EXPECT_EQ(simt::counts().blocking_calls, before.blocking_calls + 2);
+}
+
+TEST_F(Runtime, PinnedMemoryMustStayAsItIsUntilTheCopyIsDone) {
+  simt::settings().deferred = true;
+  float* host = nullptr;
+  float back = 0;
+  cudaMallocHost(&host, sizeof(float));
+  *host = 3.0F;
+
+  cudaMemcpyAsync(memory_, host, sizeof(float), cudaMemcpyHostToDevice, stream_);
+  *host = 4.0F;
+  cudaMemcpyAsync(&back, memory_, sizeof(float), cudaMemcpyDeviceToHost, stream_);
+
+  EXPECT_EQ(back, 4.0F);
+  cudaFreeHost(host);
 }
 
 TEST_F(Runtime, DeviceMemoryEnds) {
