@@ -12,9 +12,11 @@ struct CUstream_st {
   std::deque<std::function<bool()>> queue;
   std::int64_t entered = 0;
   std::int64_t done = 0;
+  bool busy = false;  ///< a piece is being asked
 
   void enter(std::function<bool()> work);
   void advance();
+  void pop();
 };
 
 /// A place in a stream's order.

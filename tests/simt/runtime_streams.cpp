@@ -1,3 +1,4 @@
+#include <memory>
 #include <mutex>
 #include <set>
 #include <utility>
@@ -15,21 +16,30 @@ void CUstream_st::enter(std::function<bool()> work) {
 }
 
 void CUstream_st::advance() {
-  while (!queue.empty()) {
-    // Taken out first: work that throws is over, and work may ask about its own stream.
-    std::function<bool()> work = std::move(queue.front());
-    queue.pop_front();
-    ++done;
-    const bool is_done = [&] {
-      const hrm::simt::DeviceWork open;
-      return work();
-    }();
-    if (!is_done) {
-      --done;
-      queue.push_front(std::move(work));
-      return;
-    }
+  // What waits for another stream may be asked about by that one: later work must not overtake it then.
+  if (busy) {
+    return;
   }
+  const auto leave = [this](void*) { busy = false; };
+  const std::unique_ptr<void, decltype(leave)> guard(this, leave);
+  busy = true;
+  while (!queue.empty()) {
+    try {
+      const hrm::simt::DeviceWork open;
+      if (!queue.front()()) {
+        return;
+      }
+    } catch (...) {
+      pop();
+      throw;
+    }
+    pop();
+  }
+}
+
+void CUstream_st::pop() {
+  queue.pop_front();
+  ++done;
 }
 
 namespace hrm::simt {

@@ -175,6 +175,33 @@ TEST_F(Runtime, AStreamWaitsForAnEventOfAnother) {
   cudaStreamDestroy(second);
 }
 
+TEST_F(Runtime, WorkBehindAWaitStaysBehindIt) {
+  simt::settings().deferred = true;
+  cudaStream_t second = nullptr;
+  cudaEvent_t events[2] = {};
+  cudaStreamCreate(&second);
+  cudaEventCreate(&events[0]);
+  cudaEventCreate(&events[1]);
+  std::vector<int> order;
+  const auto one = [](void* data) { static_cast<std::vector<int>*>(data)->push_back(1); };
+  const auto two = [](void* data) { static_cast<std::vector<int>*>(data)->push_back(2); };
+
+  // The second stream's first work waits for nothing, its second for the first stream, which waits for its first.
+  cudaLaunchHostFunc(second, one, &order);
+  cudaEventRecord(events[0], second);
+  cudaStreamWaitEvent(stream_, events[0]);
+  cudaLaunchHostFunc(stream_, two, &order);
+  cudaEventRecord(events[1], stream_);
+  cudaStreamWaitEvent(second, events[1]);
+  cudaLaunchHostFunc(second, one, &order);
+  cudaStreamSynchronize(second);
+
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 1}));
+  cudaEventDestroy(events[0]);
+  cudaEventDestroy(events[1]);
+  cudaStreamDestroy(second);
+}
+
 TEST_F(Runtime, ThereIsOneDevice) {
   int count = 0;
   cudaDeviceProp properties;
