@@ -65,8 +65,9 @@ std::string rank_rows(const RunFacts& facts, const ParameterTable& table, int ra
   std::string text;
   plan::Memory largest;
   for (int data_rank = 0; data_rank < ranks / tensor; ++data_rank) {
-    const plan::Memory memory = plan::training_memory(
-        facts.config, precision, {data_rank, ranks / tensor, {0, tensor}, static_cast<int>(facts.threads), facts.device});
+    const plan::Memory memory =
+        plan::training_memory(facts.config, precision,
+                              {data_rank, ranks / tensor, {0, tensor}, static_cast<int>(facts.threads), facts.device});
     largest = memory.total() > largest.total() ? memory : largest;
     const comm::PackRange share = comm::pack_share(facts.config.train.packs, data_rank, ranks / tensor);
     const comm::FlatShards shards(table.buckets, data_rank, ranks / tensor);
@@ -85,8 +86,8 @@ std::string rank_rows(const RunFacts& facts, const ParameterTable& table, int ra
 std::string dry_run(comm::Communicator& world, const config::RunConfig& config, int ranks) {
   const comm::Grid grid = comm::pretend_grid(world, 0, ranks, config.parallel.tensor);
   data::SharedCorpus corpus(world, config.data.path);
-  RunFacts facts = make_facts(ranks, config, corpus.info(),
-                             config.device.type == "cuda" ? DeviceType::cuda : DeviceType::cpu, "");
+  RunFacts facts =
+      make_facts(ranks, config, corpus.info(), config.device.type == "cuda" ? DeviceType::cuda : DeviceType::cpu, "");
   settle_precision(world, facts, "");
   const std::vector<data::SamplingRule> rules = read_rules(world, facts);
   data::BatchPlan plan(corpus.node(), corpus.table(), facts.config.train, facts.config.model.max_seq_len, rules);

@@ -15,8 +15,8 @@
 namespace hrm::train {
 
 /// One transfer of all weights at a time. While bucket b is loaded bucket b + 1 of the order travels: the network asks
-/// for what it needs next (model::WeightFeed). Memory: two of the largest bucket in compute type. On a device masters and
-/// buckets lie in its memory; `load` uses them on its stream compute().
+/// for what it needs next (model::WeightFeed). Memory: two of the largest bucket in compute type. On a device masters
+/// and buckets lie in its memory; `load` uses them on its stream compute().
 class WeightGather final : public model::WeightFeed {
  public:
   using Load = std::function<void(int bucket, std::span<const std::byte> values)>;
