@@ -37,15 +37,18 @@ void rmsnorm_backward_merge(Stream stream, Matrix<const T> y, std::span<const fl
   }
 }
 
-#define HRM_INSTANTIATE(T)                                                                                          \
-  template void add_rmsnorm_forward(Stream, Matrix<const T>, Matrix<const T>, float, Matrix<T>, Matrix<T>,          \
-                                    std::span<float>);                                                              \
-  template void add_row_rmsnorm_forward(Stream, Matrix<const T>, std::span<const T>, float, Matrix<T>, Matrix<T>,   \
-                                        std::span<float>);                                                          \
-  template void rmsnorm_backward_merge(Stream, Matrix<const T>, std::span<const float>, Matrix<const T>, Matrix<T>, \
-                                       bool, std::span<const Matrix<T>>, std::span<const Matrix<T>>);
-HRM_INSTANTIATE(float)
-HRM_INSTANTIATE(bf16)
-#undef HRM_INSTANTIATE
+template void add_rmsnorm_forward(Stream, Matrix<const float>, Matrix<const float>, float, Matrix<float>, Matrix<float>,
+                                  std::span<float>);
+template void add_rmsnorm_forward(Stream, Matrix<const bf16>, Matrix<const bf16>, float, Matrix<bf16>, Matrix<bf16>,
+                                  std::span<float>);
+template void add_row_rmsnorm_forward(Stream, Matrix<const float>, std::span<const float>, float, Matrix<float>,
+                                      Matrix<float>, std::span<float>);
+template void add_row_rmsnorm_forward(Stream, Matrix<const bf16>, std::span<const bf16>, float, Matrix<bf16>,
+                                      Matrix<bf16>, std::span<float>);
+template void rmsnorm_backward_merge(Stream, Matrix<const float>, std::span<const float>, Matrix<const float>,
+                                     Matrix<float>, bool, std::span<const Matrix<float>>,
+                                     std::span<const Matrix<float>>);
+template void rmsnorm_backward_merge(Stream, Matrix<const bf16>, std::span<const float>, Matrix<const bf16>,
+                                     Matrix<bf16>, bool, std::span<const Matrix<bf16>>, std::span<const Matrix<bf16>>);
 
 }  // namespace hrm::kernels

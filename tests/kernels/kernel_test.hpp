@@ -119,7 +119,7 @@ inline double error(const Values& expected, const Values& actual) {
   double largest = 1e-300;
   for (std::size_t i = 0; i < expected.size(); ++i) {
     const double d = std::abs(expected[i] - actual[i]);
-    difference = d <= difference ? difference : d;  // keeps NaN
+    difference = d <= difference || std::isnan(difference) ? difference : d;  // keeps NaN
     largest = std::max(largest, std::abs(expected[i]));
   }
   return difference / largest;

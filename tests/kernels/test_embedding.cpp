@@ -40,7 +40,7 @@ void add_gradient(const std::vector<std::int32_t>& ids, const Stored<T>& dx, Mat
   Buffer<std::int32_t> copy(std::ssize(buffer.words()));
   std::copy(buffer.words().begin(), buffer.words().end(), copy.data());
   const kernels::EmbeddingOrder order = buffer.order_at(copy.data());
-  std::vector<float> partials(static_cast<std::size_t>(order.partial_rows * dtable.cols));
+  std::vector<float> partials(static_cast<std::size_t>(order.partial_rows * dtable.cols), std::nanf(""));
 
   kernels::embedding_backward<T>(test_stream(), order, dx, scale, dtable, first, partials);
 }

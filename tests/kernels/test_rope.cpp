@@ -35,11 +35,11 @@ TYPED_TEST(Rope, RotatesByThePositionsAngle) {
   });
 }
 
-// q and k are neighbours in memory.
+// q and k are neighbours in memory: more heads than a GPU block rotates at once.
 TYPED_TEST(Rope, OneCallForQAndKEqualsTwo) {
   const std::vector<std::int32_t> positions = {0, 5, 9, 63};
-  const kernels::RopeTable table(64, 32, theta);
-  const std::int64_t width = 20 * 32;
+  const kernels::RopeTable table(64, 128, theta);
+  const std::int64_t width = 20 * 128;
   Stored<TypeParam> together(normals(4 * 2 * width, 5), 2 * width, 8);
   Stored<TypeParam> apart(normals(4 * 2 * width, 5), 2 * width, 8);
   const Matrix<TypeParam> halves = apart;
