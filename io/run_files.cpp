@@ -51,7 +51,7 @@ std::filesystem::path set_aside(const std::filesystem::path& file) {
     const std::string name = entry.path().filename().string();
     last = std::max(last, name.starts_with(beginning) ? aside_number(name) : 0);
   }
-  const std::filesystem::path aside = folder_of(file) / fmt::format("{}{}", beginning, last + 1);
+  std::filesystem::path aside = folder_of(file) / fmt::format("{}{}", beginning, last + 1);
   std::filesystem::rename(file, aside);
   return aside;
 }

@@ -280,10 +280,12 @@ ExitCode Run::finish(ExitCode code, std::string reason) {
   const bool no_step = state_.step == first_step_ && first_step_ > 0;
   // Rank 0 looks for all: nodes may see a shared folder differently for a while, and a save needs every rank.
   std::array<double, 2> there{};
-  if (world_.rank() == 0) {
-    there = {std::filesystem::exists(folder_.path() / io::latest_name) ? 1.0 : 0.0,
-             folder_.evaluated(state_.step) ? 1.0 : 0.0};
-  }
+  comm::together(world_, [&] {
+    if (world_.rank() == 0) {
+      there = {std::filesystem::exists(folder_.path() / io::latest_name) ? 1.0 : 0.0,
+               folder_.evaluated(state_.step) ? 1.0 : 0.0};
+    }
+  });
   world_.sum(there);
   if (!no_step || there[0] == 0) {
     save(reason, true);
