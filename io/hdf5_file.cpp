@@ -108,7 +108,7 @@ bool Location::has(const std::string& path) const {
       return false;
     }
   }
-  return is_hard_link(id(), whole);
+  return whole == "/" || is_hard_link(id(), whole);
 }
 
 std::string Location::absolute(const std::string& path) const {

@@ -25,7 +25,7 @@ std::string good_golden() {
 void ask_for_all(const std::filesystem::path& path) {
   using validate::any_extent;
   const validate::GoldenFile file(path);
-  for (const char* group : {"/inputs", "/outputs"}) {
+  for (const char* group : {"/", "/inputs", "/outputs"}) {
     accepted([&] {
       for (const std::string& child : file.children(group)) {
         require(!child.empty(), "a child has a name");

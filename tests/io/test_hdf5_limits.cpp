@@ -100,6 +100,13 @@ TEST_F(Hdf5Limits, LinksThatLeaveTheFileAreNotFollowed) {
   expect_error(ExitCode::bad_data, "/outside is missing", [&] { file.open_dataset("/outside"); });
 }
 
+TEST_F(Hdf5Limits, TheRootIsAGroup) {
+  const h5::File file = h5::File::open(path_);
+
+  EXPECT_TRUE(file.has("/"));
+  EXPECT_EQ(file.open_group("/").children(), std::vector<std::string>{"group"});
+}
+
 TEST_F(Hdf5Limits, LinksInCirclesAreRefused) {
   {
     const Handle file(H5Fopen(path_.c_str(), H5F_ACC_RDWR, H5P_DEFAULT));

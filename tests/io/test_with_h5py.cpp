@@ -30,7 +30,7 @@ TEST(OtherReaders, H5pyAndH5dumpReadEveryKindOfFile) {
   const std::string folder = scratch.path().string();
   const std::string files = folder + "/*/*.h5";
 
-  const std::string script = std::filesystem::path(__FILE__).replace_filename("check_with_h5py.py").string();
+  const std::string script = HRM_TESTS "/io/check_with_h5py.py";
   EXPECT_EQ(run("/usr/bin/python3 " + script + " " + files), 0);  // Debian's h5py belongs to this interpreter
   EXPECT_EQ(run("for f in " + files + "; do h5dump $f || exit 1; done"), 0);
 }
