@@ -36,6 +36,9 @@ namespace hrm::simt {
 /// Null is the default stream.
 CUstream_st& stream_of(cudaStream_t stream);
 
+/// Whether cudaMalloc gave this byte.
+bool in_device_memory(const void* memory);
+
 /// Remembers and returns the error, as cudaGetLastError wants it.
 cudaError_t remember(cudaError_t error);
 

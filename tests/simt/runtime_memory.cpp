@@ -58,6 +58,11 @@ void count(const void* to, const void* from, std::size_t bytes) {
 }
 
 }  // namespace
+
+bool in_device_memory(const void* memory) {
+  return on_device(memory, 1);
+}
+
 }  // namespace hrm::simt
 
 using hrm::simt::counts;
