@@ -23,12 +23,12 @@ REPORT = ROOT / "validation" / "gpu_registers.md"
 FLAGS = ("-std=c++20 -O3 --expt-relaxed-constexpr -diag-suppress 554 -Werror all-warnings -Xptxas -v -DHRM_HAVE_CUDA "
          "-gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90] -I. -Isrc").split()
 ARCHITECTURES = ("sm_80", "sm_90")
-TENSOR_CORE_KERNELS = ("forward_kernel", "keys_kernel", "queries_kernel")
+TENSOR_CORE_KERNEL = re.compile(r"(forward_kernel|keys_kernel|queries_kernel)<(\d+)>")  # of a head size
 INSTRUCTIONS = ("mma.sync", "ldmatrix", "cp.async.cg.shared.global")
 REGISTER_FILE, MOST_THREADS, SHARED_OF_SM = 65536, 2048, 227 * 1024  # of a multiprocessor of sm_90
 
 COMPILED = re.compile(r"Compiling entry function '(\w+)' for '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, "
-                      r"(\d+) bytes spill loads.*?Used (\d+) registers(?:.*?(\d+) bytes smem)?", re.DOTALL)
+                      r"(\d+) bytes spill loads.*?Used (\d+) registers(?:[^\n]*?(\d+) bytes smem)?", re.DOTALL)
 ENTRY = re.compile(r"^(?:\.weak |\.visible )?\.entry (\w+)\(", re.MULTILINE)
 
 
@@ -87,7 +87,7 @@ def parse(source, log, ptx):
         text = entries.get(mangled, "")
         bound = re.search(r"\.maxntid (\d+)", text)
         kernel.threads = int(bound.group(1)) if bound else 0
-        if kernel.name.startswith(TENSOR_CORE_KERNELS):
+        if TENSOR_CORE_KERNEL.fullmatch(kernel.name):
             kernel.lacks = tuple(word for word in INSTRUCTIONS if word not in text)
     return sorted(kernels.values(), key=lambda kernel: kernel.name)
 
@@ -124,7 +124,7 @@ def blocks_by_registers(registers, threads):
 def dynamic_shared(name):
     """Bytes of an attention kernel for tensor cores: tiles of 128 rows (dk, dv: 64, from head size 64 on), steps of
     32, rows of head + 8 bf16 elements; dk, dv also 4 x 32 floats."""
-    kernel, head = re.fullmatch(r"(\w+)<\(?(?:int\))?(\d+)>", name).groups()
+    kernel, head = TENSOR_CORE_KERNEL.fullmatch(name).groups()
     head = int(head)
     rows = {"forward_kernel": 128, "queries_kernel": 256, "keys_kernel": 256 if head <= 32 else 128}[kernel]
     return (rows + 4 * 32) * (head + 8) * 2 + (4 * 32 * 4 if kernel == "keys_kernel" else 0)
@@ -133,7 +133,7 @@ def dynamic_shared(name):
 def occupancy_rows(kernels):
     rows = []
     for kernel in kernels:
-        if kernel.name.startswith(TENSOR_CORE_KERNELS):
+        if TENSOR_CORE_KERNEL.fullmatch(kernel.name):
             shared = dynamic_shared(kernel.name)
             by_registers = blocks_by_registers(kernel.registers["sm_90"], kernel.threads)
             by_shared = SHARED_OF_SM // (shared + 1024)  # 1 KiB of every block is the system's

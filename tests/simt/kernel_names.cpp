@@ -83,6 +83,7 @@ std::string shortened(const std::string& name) {
 }
 
 std::unordered_map<const void*, std::int64_t> launches;
+const void* last = nullptr;
 
 struct WriteAtEnd {
   ~WriteAtEnd() {
@@ -112,6 +113,11 @@ std::string kernel_name(const void* kernel) {
 void count_launch(const void* kernel) {
   static const WriteAtEnd at_end;
   ++launches[kernel];
+  last = kernel;
+}
+
+const void* last_launched() {
+  return last;
 }
 
 std::map<std::string, std::int64_t> launches_by_kernel() {

@@ -40,6 +40,8 @@ CUstream_st& stream_of(cudaStream_t stream);
 
 /// Runs what every stream holds.
 void finish_all();
+/// Whether cudaMalloc gave this byte.
+bool in_device_memory(const void* memory);
 
 /// Remembers and returns the error, as cudaGetLastError wants it.
 cudaError_t remember(cudaError_t error);

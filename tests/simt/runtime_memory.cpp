@@ -90,6 +90,11 @@ bool fits(const Copy& copy, cudaMemcpyKind kind) {
 }
 
 }  // namespace
+
+bool in_device_memory(const void* memory) {
+  return on_device(memory, 1);
+}
+
 }  // namespace hrm::simt
 
 using hrm::simt::counts;

@@ -1,7 +1,7 @@
-"""Launches of one training step over the SIMT shim, kernel by kernel, against the account.
+"""Launches and bytes of one training step over the SIMT shim, kernel by kernel, against the account.
 
-LAUNCHES_PROGRAM names the program over the shim (hrm_simt), LAUNCHES_MPIEXEC the launcher. Matrix products are no
-launches there, and the shim counts no bytes of kernels.
+LAUNCHES_PROGRAM names the program over the shim (hrm_simt), LAUNCHES_BYTES the one that counts bytes too
+(hrm_simt_bytes), LAUNCHES_MPIEXEC the launcher. Matrix products are no launches there.
 """
 import collections
 import json
@@ -23,6 +23,7 @@ from gpu_account.step import Setting, Step
 from hrm_cli import MPI_ENVIRONMENT
 
 PROGRAM = os.environ.get("LAUNCHES_PROGRAM", "")
+BYTES_PROGRAM = os.environ.get("LAUNCHES_BYTES", "")
 MPIEXEC = os.environ.get("LAUNCHES_MPIEXEC", "mpirun")
 SLOTS, PACKS, VOCABULARY, STOPPED = 512, 2, 512, 75  # slots: some token occurs more than 32 times in every pack
 SETTINGS = {"train.packs": PACKS, "train.pack_tokens": SLOTS, "model.layers": 4, "model.hidden_size": 32,
@@ -40,6 +41,12 @@ KERNELS = {"Add<bf16>": ["add", "add_row"], "Add<float>": ["tree_add of own pack
            "zero_padding_kernel": ["attention zero padding"], "row_sums_kernel": ["attention row sums"],
            "keys_kernel": ["attention dk dv"], "queries_kernel": ["attention dq"], "entropy_rows": ["cross_entropy"],
            "sum_rows": ["pack_sums"], "sum_squares": ["square sums"], "update_tiles": ["adam_atan2"]}
+
+WIDTH, LANES = SETTINGS["model.hidden_size"], 32
+EXACT = ["Add<bf16>", "Add<float>", "Copy<bf16>", "Zero<bf16>", "Zero<float>", "Cast<bf16>", "Forward<bf16>",
+         "Backward<bf16>", "norm_forward", "norm_backward"]
+# Every thread asks for its row's entry of a list, or a block for a label, which the account counts once or not at all.
+WITH_LISTS = ["Gather<bf16>", "Scatter<bf16>", "Lookup<bf16>", "entropy_rows", "sum_squares"]
 
 
 def kernel_name(name):
@@ -70,43 +77,43 @@ class Launches(unittest.TestCase):
         cls.run_program(0, "prepare", "--input", text, "--tokenizer", tokenizer, "--out", cls.folder / "shards")
 
     @classmethod
-    def run_program(cls, code, *arguments, ranks=1, **environment):
+    def run_program(cls, code, *arguments, program=PROGRAM, ranks=1, **environment):
         launcher = [MPIEXEC, "-n", str(ranks)] if ranks > 1 else []
-        done = subprocess.run([*launcher, PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=900,
+        done = subprocess.run([*launcher, program, *map(str, arguments)], capture_output=True, text=True, timeout=900,
                               env={**os.environ, **MPI_ENVIRONMENT, **environment})
         if done.returncode != code:
             raise AssertionError(f"{arguments[:2]}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
 
-    def launches(self, ranks, steps):
-        """Launches of all ranks in a run of so many steps, by kernel."""
-        place = self.folder / f"{ranks}-{steps}"
+    def counts(self, ranks, steps, variable="HRM_SIMT_LAUNCHES", slots=SLOTS, **options):
+        """Launches, or bytes, of all ranks in a run of so many steps, by kernel."""
+        place = self.folder / f"{variable}-{ranks}-{steps}"
         place.mkdir()
-        settings = {**SETTINGS, "data.path": self.folder / "shards", "checkpoint.dir": place / "run"}
+        settings = {**SETTINGS, "train.pack_tokens": slots, "data.path": self.folder / "shards", "checkpoint.dir": place / "run"}
         words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         self.run_program(STOPPED, "train", "--config", ROOT / "configs" / "tiny.cfg", *words, "--stop-after", steps,
-                         ranks=ranks, HRM_SIMT_LAUNCHES=str(place / "launches"))
+                         ranks=ranks, **{variable: str(place / "counts")}, **options)
         counts = collections.Counter()
-        for file in place.glob("launches.*"):
+        for file in place.glob("counts.*"):
             for line in file.read_text().splitlines():
-                count, name = line.split(" ", 1)
-                counts[kernel_name(name)] += int(count)
+                numbers, name = re.fullmatch(r"([\d ]+) (\D.*)", line).groups()
+                counts[kernel_name(name)] += sum(map(int, numbers.split()))
         return counts
 
-    def one_step(self, ranks):
-        """Launches of the second step alone."""
-        counts = self.launches(ranks, 2)
-        counts.subtract(self.launches(ranks, 1))
+    def one_step(self, ranks, **options):
+        """Those of the second step alone."""
+        counts = self.counts(ranks, 2, **options)
+        counts.subtract(self.counts(ranks, 1, **options))
         return {name: count for name, count in counts.items() if count}
 
-    def account(self, ranks):
-        """Launches of all ranks that the account expects; every pack has padding."""
-        words = [(*key.split("."), value) for key, value in SETTINGS.items()]
+    def account(self, ranks, field="launches", slots=SLOTS):
+        """Launches, or bytes, of all ranks that the account expects; every pack has padding."""
+        words = [(*key.split("."), value) for key, value in SETTINGS.items()] + [("train", "pack_tokens", slots)]
         model = read_model(ROOT / "configs" / "tiny.cfg", "tiny", words)
-        samples = attention.fill(SLOTS, 11, 5)
+        samples = attention.fill(slots, 11, 5)
         step = Step(model, Setting(samples, ranks))
         launches = collections.Counter()
         for work in step.works():
-            launches[work.name] += work.launches * ranks
+            launches[work.name] += getattr(work, field) * ranks
         return launches
 
     def compare(self, ranks):
@@ -119,6 +126,20 @@ class Launches(unittest.TestCase):
         self.assertIn(found.pop("zero_padding_kernel"), [padded * packs for packs in range(PACKS + 1)])
         wanted.pop("zero_padding_kernel")
         self.assertEqual(found, wanted)
+
+    @unittest.skipUnless(BYTES_PROGRAM, "LAUNCHES_BYTES names no program")
+    def test_bytes(self):
+        slots = 64
+        counted = self.one_step(1, variable="HRM_SIMT_BYTES", program=BYTES_PROGRAM, slots=slots)
+        expected, launches = self.account(1, "bytes", slots), self.account(1, slots=slots)
+        state = slots * WIDTH * 2
+        extra = {"Add<bf16>": launches["add_row"] * state,  # the row, again for every row
+                 "norm_backward": launches["rmsnorm_backward"] * slots * (LANES - 1) * 4}  # rstd, to every thread
+        wanted = {name: sum(expected[work] for work in KERNELS[name]) + extra.get(name, 0) for name in KERNELS}
+        self.assertEqual({name: counted.get(name, 0) for name in EXACT}, {name: wanted[name] for name in EXACT})
+        for name in WITH_LISTS:
+            self.assertGreaterEqual(counted[name], 0.9 * wanted[name], name)
+            self.assertLessEqual(counted[name], 1.15 * wanted[name], name)
 
     def test_one_rank(self):
         self.compare(1)
