@@ -77,6 +77,12 @@ void attention_decode(Stream, std::int64_t heads, Matrix<const T> q, std::span<c
                       std::span<const T* const> values, std::span<const std::int32_t> lengths,
                       std::int64_t cache_stride, Matrix<T> out);
 
+/// New tokens' keys and values into caches: row lengths[b] - 1 of keys[b] and values[b], with row stride
+/// `cache_stride`, = row b of k and v (B, heads*d). No row is written twice.
+template <class T>
+void attention_append(Stream, Matrix<const T> k, Matrix<const T> v, std::span<T* const> keys,
+                      std::span<T* const> values, std::span<const std::int32_t> lengths, std::int64_t cache_stride);
+
 /// 128 rows, for a tile's keys and values come from the L2 cache: per byte of it, 128 queries do twice the work of 64.
 inline constexpr std::int64_t attention_tile = 128;
 
@@ -108,7 +114,6 @@ void attention_decode(Stream stream, std::int64_t heads, Matrix<const T> q, std:
                       std::span<const T* const> values, std::span<const std::int32_t> lengths,
                       std::int64_t cache_stride, Matrix<T> out);
 
-/// Each new token's key and value into its cache: row lengths[b] - 1 of keys[b] and values[b] = row b of k and v.
 template <class T>
 void attention_append(Stream stream, Matrix<const T> k, Matrix<const T> v, std::span<T* const> keys,
                       std::span<T* const> values, std::span<const std::int32_t> lengths, std::int64_t cache_stride);

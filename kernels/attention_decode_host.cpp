@@ -99,11 +99,28 @@ void attention_decode(Stream stream, std::int64_t heads, Matrix<const T> q, std:
   HRM_DISPATCH(decode<T>(heads, q, keys, values, lengths, cache_stride, out));
 }
 
+template <class T>
+void attention_append(Stream stream, Matrix<const T> k, Matrix<const T> v, std::span<T* const> keys,
+                      std::span<T* const> values, std::span<const std::int32_t> lengths, std::int64_t cache_stride) {
+  HRM_CUDA_DISPATCH(stream, attention_append<T>(stream, k, v, keys, values, lengths, cache_stride));
+#pragma omp parallel for schedule(static)
+  for (std::int64_t row = 0; row < k.rows; ++row) {
+    const auto b = static_cast<std::size_t>(row);
+    const std::int64_t place = (lengths[b] - 1) * cache_stride;
+    std::copy_n(k.row(row), k.cols, keys[b] + place);
+    std::copy_n(v.row(row), v.cols, values[b] + place);
+  }
+}
+
 template void attention_decode(Stream, std::int64_t, Matrix<const float>, std::span<const float* const>,
                                std::span<const float* const>, std::span<const std::int32_t>, std::int64_t,
                                Matrix<float>);
 template void attention_decode(Stream, std::int64_t, Matrix<const bf16>, std::span<const bf16* const>,
                                std::span<const bf16* const>, std::span<const std::int32_t>, std::int64_t, Matrix<bf16>);
+template void attention_append(Stream, Matrix<const float>, Matrix<const float>, std::span<float* const>,
+                               std::span<float* const>, std::span<const std::int32_t>, std::int64_t);
+template void attention_append(Stream, Matrix<const bf16>, Matrix<const bf16>, std::span<bf16* const>,
+                               std::span<bf16* const>, std::span<const std::int32_t>, std::int64_t);
 
 }  // namespace hrm::kernels
 #endif

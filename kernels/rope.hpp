@@ -10,7 +10,7 @@
 
 namespace hrm::kernels {
 
-/// Views of cos and sin of a RopeTable, or of a copy of them in device memory.
+/// Views of cos and sin of a RopeTable.
 struct RopeAngles {
   const float* cos = nullptr;  // (positions, half)
   const float* sin = nullptr;  // (positions, half)
@@ -18,9 +18,10 @@ struct RopeAngles {
   std::int64_t half = 0;
 };
 
-/// cos and sin of p theta^(-2j/d) for p < positions, j < d/2: computed in double, stored float32, (positions, d/2).
+/// cos and sin of p theta^(-2j/d) for p < positions, j < d/2: computed in double, stored float32, (positions, d/2)
+/// each, in memory of the device.
 struct RopeTable {
-  RopeTable(std::int64_t positions, std::int64_t head_dim, double theta);
+  RopeTable(std::int64_t positions, std::int64_t head_dim, double theta, Device& device = host_device());
   std::int64_t positions;
   std::int64_t half;
   Buffer<float> cos;

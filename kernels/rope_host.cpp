@@ -48,17 +48,36 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace hrm::kernels {
 
-RopeTable::RopeTable(std::int64_t n_positions, std::int64_t head_dim, double theta)
-    : positions(n_positions), half(head_dim / 2), cos(n_positions * half), sin(n_positions * half) {
+namespace {
+
+/// f(p theta^(-2j/d)) for every position p and channel j.
+Buffer<float> table_of(std::int64_t positions, std::int64_t head_dim, double theta, double (*f)(double),
+                       Device& device) {
+  const std::int64_t half = head_dim / 2;
+  Buffer<float> values(positions * half);
   for (std::int64_t p = 0; p < positions; ++p) {
     for (std::int64_t j = 0; j < half; ++j) {
       const double angle =
           static_cast<double>(p) * std::pow(theta, -2.0 * static_cast<double>(j) / static_cast<double>(head_dim));
-      cos[p * half + j] = static_cast<float>(std::cos(angle));
-      sin[p * half + j] = static_cast<float>(std::sin(angle));
+      values[p * half + j] = static_cast<float>(f(angle));
     }
   }
+  if (device.is_host()) {
+    return values;
+  }
+  Buffer<float> sent(values.size(), MemoryPart::workspace, device.memory());
+  device.copy(device.compute(), sent.data(), values.data(), values.bytes());
+  device.wait(device.compute());
+  return sent;
 }
+
+}  // namespace
+
+RopeTable::RopeTable(std::int64_t n_positions, std::int64_t head_dim, double theta, Device& device)
+    : positions(n_positions),
+      half(head_dim / 2),
+      cos(table_of(positions, head_dim, theta, std::cos, device)),
+      sin(table_of(positions, head_dim, theta, std::sin, device)) {}
 
 template <class T>
 void rope_forward(Stream stream, RopeAngles angles, std::span<const std::int32_t> position_ids, Matrix<T> x) {

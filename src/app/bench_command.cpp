@@ -13,6 +13,8 @@
 #include "base/log.hpp"
 #include "bench/gemm.hpp"
 #include "bench/step.hpp"
+#include "comm/use_device.hpp"
+#include "kernels/gpu.hpp"
 #include "kernels/matmul.hpp"
 
 namespace hrm::app {
@@ -45,14 +47,20 @@ double positive_seconds(const po::variables_map& values) {
   return seconds;
 }
 
-/// Configuration with a complete model and a decided precision; `base` as in resolve_config.
-config::RunConfig bench_config(comm::Communicator& world, const po::variables_map& values, const std::string& base) {
+/// Configuration with a complete model and a decided precision; `base` as in resolve_config. `modelled` ranks compute
+/// on the host.
+config::RunConfig bench_config(comm::Communicator& world, const po::variables_map& values, const std::string& base,
+                               bool modelled = false) {
   config::RunConfig config = resolve_config(world, values, base, "command line").config;
   if (config.model.vocab_size == 0) {
     config.model.vocab_size = default_vocabulary;
   }
   config.model = config::complete_model(config.model, 0);
-  config.train.precision = config::resolved_precision(config.train.precision, kernels::native_bf16());
+  if (modelled) {
+    config.device.type = "cpu";
+  }
+  const bool cuda = comm::choose_device(world, config.device.type) == DeviceType::cuda;
+  config.train.precision = config::resolved_precision(config.train.precision, cuda || kernels::native_bf16());
   set_threads(world, config.device.threads);
   announce_ranks(world, static_cast<int>(config.parallel.tensor));
   return config;
@@ -71,20 +79,20 @@ std::vector<Shape> shapes_of(const config::ModelConfig& model) {
   return {{"gqkv", 4 * d, d}, {"o", d, d}, {"gate_up", 2 * f, d}, {"down", d, f}, {"lm_head", model.vocab_size, d}};
 }
 
-ordered_json measured(const Shape& shape, std::int64_t rows, Precision precision, double seconds) {
+ordered_json measured(const Shape& shape, std::int64_t rows, Precision precision, double seconds, Device& device) {
   constexpr std::pair<const char*, bench::GemmKind> kinds[] = {{"forward", bench::GemmKind::forward},
                                                                {"backward_input", bench::GemmKind::backward_input},
                                                                {"backward_weight", bench::GemmKind::backward_weight}};
   ordered_json products = ordered_json::array();
   for (const auto& [name, kind] : kinds) {
-    const bench::GemmRate rate = bench::measure_gemm(precision, kind, rows, shape.out, shape.in, seconds);
+    const bench::Rate rate = bench::measure_gemm(precision, kind, rows, shape.out, shape.in, seconds, device);
     products.push_back({{"weight", shape.name},
                         {"kind", name},
                         {"rows", rows},
                         {"out", shape.out},
                         {"in", shape.in},
-                        {"flops", rate.flops},
-                        {"flops_per_second", rate.flops_per_second},
+                        {"flops", rate.amount},
+                        {"flops_per_second", rate.per_second},
                         {"best_flops_per_second", rate.best_per_second},
                         {"repetitions", rate.repetitions}});
   }
@@ -99,6 +107,62 @@ std::string gemm_line(const ordered_json& p) {
                      p["repetitions"].get<std::int64_t>());
 }
 
+/// Much more than caches hold.
+constexpr std::int64_t copied_bytes = std::int64_t{64} << 20;
+
+ordered_json copy_json(const bench::Rate& rate) {
+  return {{"bytes", rate.amount},
+          {"bytes_per_second", rate.per_second},
+          {"best_bytes_per_second", rate.best_per_second},
+          {"repetitions", rate.repetitions}};
+}
+
+/// Weights given by --out and --in; none where the model's are wanted.
+std::vector<Shape> given_shapes(const po::variables_map& values) {
+  if (values.count("out") == 0 && values.count("in") == 0) {
+    return {};
+  }
+  if (values.count("out") == 0 || values.count("in") == 0) {
+    fail(ExitCode::usage, "--out and --in belong together; give both");
+  }
+  return {{"w", positive(values, "out"), positive(values, "in")}};
+}
+
+ordered_json measure_products(const comm::Grid& grid, const config::RunConfig& config, const std::vector<Shape>& shapes,
+                              std::int64_t rows, double seconds) {
+  Device& device = *grid.device;
+  ordered_json result = {{"precision", config.train.precision},
+                         {"device", device.name()},
+                         {"threads", omp_get_max_threads()},
+                         {"ranks", grid.world->size()},
+                         {"library", device.is_host() ? kernels::matmul_library() : kernels::gpu_products()},
+                         {"instruction_set", kernels::instruction_set()},
+                         {"products", ordered_json::array()}};
+  const Precision precision = config::precision_type(config.train.precision);
+  for (const Shape& shape : shapes) {
+    grid.world->barrier();  // so that all ranks of a node load it at the same time
+    for (const ordered_json& product : measured(shape, rows, precision, seconds, device)) {
+      result["products"].push_back(product);
+    }
+  }
+  grid.world->barrier();
+  result["copy"] = copy_json(bench::measure_copy(copied_bytes, seconds, device));
+  return result;
+}
+
+std::string gemm_text(const ordered_json& result) {
+  std::string text = fmt::format("{}, {}, {} threads, {} ({})\n", result["precision"].get<std::string>(),
+                                 result["device"].get<std::string>(), result["threads"].get<int>(),
+                                 result["library"].get<std::string>(), result["instruction_set"].get<std::string>());
+  for (const ordered_json& product : result["products"]) {
+    text += gemm_line(product) + "\n";
+  }
+  return text + fmt::format("copy     read and written {:>22.2f} GB/s     (best {:.2f}, {} repetitions)",
+                            result["copy"]["bytes_per_second"].get<double>() * 1e-9,
+                            result["copy"]["best_bytes_per_second"].get<double>() * 1e-9,
+                            result["copy"]["repetitions"].get<std::int64_t>());
+}
+
 int bench_gemm(Arguments args, comm::Communicator& world) {
   po::options_description options;
   add_config_options(options);
@@ -110,46 +174,22 @@ int bench_gemm(Arguments args, comm::Communicator& world) {
       parse_options(args,
                     "hrm bench gemm (--set model.hidden_size=N … | --out N --in N) [--rows N] [--json]\n"
                     "Rates of the network's matrix products (layer weights and head), forward and both\n"
-                    "gradients, in train.precision.",
+                    "gradients, in train.precision, and of a copy in memory, on device.type.",
                     options);
   if (!values) {
     return 0;
   }
   const std::int64_t rows = positive(*values, "rows");
   const double seconds = positive_seconds(*values);
-  const bool one_shape = values->count("out") != 0 || values->count("in") != 0;
-  std::vector<Shape> shapes;
-  std::string base;
-  if (one_shape) {
-    if (values->count("out") == 0 || values->count("in") == 0) {
-      fail(ExitCode::usage, "--out and --in belong together; give both");
-    }
-    shapes = {{"w", positive(*values, "out"), positive(*values, "in")}};
-    base = "[model]\nlayers = 2\nhidden_size = 64\nnum_heads = 1\n";  // not used, but a model must be whole
-  }
+  std::vector<Shape> shapes = given_shapes(*values);
+  // A model must be whole, even where it is not used.
+  const std::string base = shapes.empty() ? "" : "[model]\nlayers = 2\nhidden_size = 64\nnum_heads = 1\n";
   const config::RunConfig config = bench_config(world, *values, base);
-  const Precision precision = config::precision_type(config.train.precision);
-  ordered_json result = {{"precision", config.train.precision},
-                         {"threads", omp_get_max_threads()},
-                         {"ranks", world.size()},
-                         {"library", kernels::matmul_library()},
-                         {"instruction_set", kernels::instruction_set()},
-                         {"products", ordered_json::array()}};
-  for (const Shape& shape : one_shape ? shapes : shapes_of(config.model)) {
-    world.barrier();  // so that all ranks of a node load it at the same time
-    for (const ordered_json& product : measured(shape, rows, precision, seconds)) {
-      result["products"].push_back(product);
-    }
+  if (shapes.empty()) {
+    shapes = shapes_of(config.model);
   }
-  if (values->count("json") != 0) {
-    print_once(result.dump());
-    return 0;
-  }
-  print_once(fmt::format("{}, {} threads, {} ({})", config.train.precision, omp_get_max_threads(),
-                         kernels::matmul_library(), kernels::instruction_set()));
-  for (const ordered_json& product : result["products"]) {
-    print_once(gemm_line(product));
-  }
+  const ordered_json result = measure_products(given_grid(world, config), config, shapes, rows, seconds);
+  print_once(values->count("json") != 0 ? result.dump() : gemm_text(result));
   return 0;
 }
 
@@ -175,8 +215,10 @@ ordered_json step_json(const bench::StepResult& r) {
           {"seconds_link", r.seconds_link},
           {"seconds_link_bound", r.seconds_link_bound},
           {"peak_memory_bytes", r.peak_memory_bytes},
+          {"device_memory_bytes", r.device_memory_bytes},
           {"memory", memory_json(r)},
           {"steps", r.steps},
+          {"device", r.device},
           {"precision", r.precision},
           {"threads", r.threads},
           {"ranks", r.ranks}};
@@ -184,14 +226,17 @@ ordered_json step_json(const bench::StepResult& r) {
 
 std::string step_text(const bench::StepResult& r) {
   return fmt::format(
-      "{}, {} ranks of {} threads, {} steps\n"
+      "{}, {}, {} ranks of {} threads, {} steps\n"
       "tokens/s            {:.0f}\n"
       "seconds per step    {:.4f} (forward {:.4f}, backward {:.4f}, communication {:.4f}, optimizer {:.4f})\n"
       "model GFLOP/s       {:.2f}, {:.1f} % of the products alone ({:.2f} GFLOP/s per rank)\n"
-      "peak memory         {:.1f} MiB per rank",
-      r.precision, r.ranks, r.threads, r.steps, r.tokens_per_second, r.seconds_per_step, r.seconds_forward,
+      "peak memory         {:.1f} MiB per rank{}",
+      r.precision, r.device, r.ranks, r.threads, r.steps, r.tokens_per_second, r.seconds_per_step, r.seconds_forward,
       r.seconds_backward, r.seconds_communication, r.seconds_optimizer, r.model_flops_per_second * 1e-9,
-      100 * r.gemm_share, r.gemm_flops_per_second * 1e-9, static_cast<double>(r.peak_memory_bytes) / (1 << 20));
+      100 * r.gemm_share, r.gemm_flops_per_second * 1e-9, static_cast<double>(r.peak_memory_bytes) / (1 << 20),
+      r.device_memory_bytes > 0 ? fmt::format(" on the host, {:.1f} MiB in buffers of the device",
+                                              static_cast<double>(r.device_memory_bytes) / (1 << 20))
+                                : "");
 }
 
 int bench_step(Arguments args, comm::Communicator& world) {
@@ -222,7 +267,7 @@ int bench_step(Arguments args, comm::Communicator& world) {
   step.link = {(*values)["link-latency"].as<double>(), (*values)["link-bandwidth"].as<double>()};
   // Weaker than files, environment and --set, stronger than the default.
   std::string base = fmt::format("[model]\nmax_seq_len = {}\n", step.sequence);
-  config::RunConfig config = bench_config(world, *values, base);
+  config::RunConfig config = bench_config(world, *values, base, step.modelled_ranks > 0);
   if (values->count("vocab") != 0) {
     config.model.vocab_size = 0;
     config.model = config::complete_model(config.model, positive(*values, "vocab"));

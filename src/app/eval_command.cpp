@@ -11,6 +11,7 @@
 #include "app/model_options.hpp"
 #include "app/options.hpp"
 #include "base/error.hpp"
+#include "comm/use_device.hpp"
 #include "infer/benchmark.hpp"
 #include "infer/held_out.hpp"
 #include "io/disk.hpp"
@@ -90,9 +91,10 @@ infer::HeldOutLoss evaluate_shards(const comm::Grid& grid, bool sequence, const 
   comm::together(*grid.world, [&] {
     infer::check_held_out(corpus, model.tokenizer, model.config.model, model.path.string());
     network = model::Network::make(model.config.model, model.precision, slots, model::Purpose::evaluation, false,
-                                   {grid.tensor.get(), sequence});
+                                   {grid.tensor.get(), sequence}, *grid.device);
     network->load(model.flat.span(), model.zl_init);
   });
+  comm::share_product_choices(grid);
   return infer::held_out_loss(grid, *network, slots, corpus);
 }
 
@@ -194,8 +196,8 @@ int run_eval(Arguments args, comm::Communicator& world) {
     return 0;
   }
   const infer::BenchmarkOptions options = benchmark_options(*values);
-  const config::ParallelConfig parallel = given_parallel(world, *values, 1);
-  const comm::Grid grid = comm::make_grid(world, parallel.tensor);
+  const config::RunConfig config = given_config(world, *values, 1);
+  const comm::Grid grid = given_grid(world, config);
   const infer::LoadedModel model = load_given_model(grid, *values);
 
   comm::together(world, [&] {
@@ -210,7 +212,7 @@ int run_eval(Arguments args, comm::Communicator& world) {
     results.benchmarks = infer::run_benchmarks(grid, model.view(), options);
   }
   if (values->count("data") > 0) {
-    results.held_out = evaluate_shards(grid, parallel.sequence, model, (*values)["data"].as<std::string>());
+    results.held_out = evaluate_shards(grid, config.parallel.sequence, model, (*values)["data"].as<std::string>());
   }
 
   comm::together(world, [&] {

@@ -45,14 +45,15 @@ po::options_description known_options() {
 
 /// All ranks answer together: the tensor-parallel size is their number.
 comm::Grid tensor_grid(comm::Communicator& world, const po::variables_map& values) {
-  const std::int64_t tensor = given_parallel(world, values, world.size()).tensor;
+  const config::RunConfig config = given_config(world, values, world.size());
+  const std::int64_t tensor = config.parallel.tensor;
   if (tensor != world.size()) {
     fail(ExitCode::bad_config,
          "parallel.tensor = {}: hrm generate cuts the model over all of its {} ranks; leave the key out, or start that "
          "many ranks",
          tensor, world.size());
   }
-  return comm::make_grid(world, tensor);
+  return given_grid(world, config);
 }
 
 infer::GenerateOptions options_of(const po::variables_map& values) {

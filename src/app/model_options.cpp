@@ -20,12 +20,12 @@ void add_model_options(po::options_description& options) {
   add("max-tokens", po::value<std::int64_t>()->default_value(512)->value_name("N"),
       "longest answer in tokens, its end included; the model's max_seq_len ends it too");
   add("set", po::value<std::vector<std::string>>()->composing()->value_name("section.key=value"),
-      "one configuration value (parallel.*); repeatable");
+      "one configuration value (parallel.*, device.type); repeatable");
 }
 
-config::ParallelConfig given_parallel(comm::Communicator& world, const po::variables_map& values, std::int64_t tensor) {
+config::RunConfig given_config(comm::Communicator& world, const po::variables_map& values, std::int64_t tensor) {
   const std::string base = fmt::format("[parallel]\ntensor = {}\n", tensor);
-  return resolve_config(world, values, base, "number of ranks").config.parallel;
+  return resolve_config(world, values, base, "number of ranks").config;
 }
 
 infer::LoadedModel load_given_model(const comm::Grid& grid, const po::variables_map& values) {

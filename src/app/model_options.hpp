@@ -9,8 +9,9 @@ namespace hrm::app {
 /// Adds --checkpoint, --weights, --precision, --threads, --batch, --max-tokens, --set.
 void add_model_options(po::options_description& options);
 
-/// Collective: parallel.* from environment and --set; `tensor` is the tensor-parallel size where none is given.
-config::ParallelConfig given_parallel(comm::Communicator& world, const po::variables_map& values, std::int64_t tensor);
+/// Collective: parallel.* and device.* from environment and --set; `tensor` is the tensor-parallel size where none is
+/// given. What the checkpoint says of its run's is not asked.
+config::RunConfig given_config(comm::Communicator& world, const po::variables_map& values, std::int64_t tensor);
 
 /// Collective: sets this rank's threads, then reads its slices of the checkpoint.
 infer::LoadedModel load_given_model(const comm::Grid& grid, const po::variables_map& values);

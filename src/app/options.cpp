@@ -5,6 +5,7 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "comm/use_device.hpp"
 #include "config/nearest.hpp"
 
 namespace hrm::app {
@@ -117,6 +118,12 @@ config::Resolved resolve_config(comm::Communicator& world, const po::variables_m
   }
   resolved.config = config::from_text(comm::broadcast_text(world, text), "configuration of rank 0");
   return resolved;
+}
+
+comm::Grid given_grid(comm::Communicator& world, const config::RunConfig& config) {
+  comm::Grid grid = comm::make_grid(world, config.parallel.tensor);
+  comm::use_device(grid, comm::choose_device(world, config.device.type), config.watchdog.least_seconds);
+  return grid;
 }
 
 }  // namespace hrm::app

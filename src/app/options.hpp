@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "app/commands.hpp"
+#include "comm/grid.hpp"
 #include "config/resolve.hpp"
 
 namespace hrm::app {
@@ -29,5 +30,8 @@ void add_config_options(po::options_description& options);
 /// and prints the warnings; every rank receives the same configuration. Origins are known on rank 0 only.
 config::Resolved resolve_config(comm::Communicator& world, const po::variables_map& values,
                                 const std::string& base = "", const std::string& base_name = "checkpoint");
+
+/// Collective: the ranks as `config` lays them out, on the device that it names.
+comm::Grid given_grid(comm::Communicator& world, const config::RunConfig& config);
 
 }  // namespace hrm::app

@@ -1,7 +1,6 @@
 #include "app/options.hpp"
 #include "app/threads.hpp"
 #include "base/error.hpp"
-#include "comm/use_device.hpp"
 #include "validate/validate.hpp"
 
 namespace hrm::app {
@@ -63,8 +62,7 @@ int run_validate(Arguments args, comm::Communicator& world) {
   validate::Report report(world, chosen_precision(*values), chosen_tolerance(*values));
   const config::RunConfig config = resolve_config(world, *values).config;
   set_threads(world, config.device.threads);
-  comm::Grid grid = comm::make_grid(world, config.parallel.tensor);
-  comm::use_device(grid, comm::choose_device(world, config.device.type), config.watchdog.least_seconds);
+  comm::Grid grid = given_grid(world, config);
   for (const std::string& file : (*values)["file"].as<std::vector<std::string>>()) {
     validate::validate_file(file, {grid, config}, report);
   }

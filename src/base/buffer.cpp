@@ -5,8 +5,11 @@
 #include <array>
 #include <atomic>
 #include <cstdlib>
+#include <map>
+#include <mutex>
 
 #include "base/error.hpp"
+#include "base/memory_use.hpp"
 
 namespace hrm {
 namespace {
@@ -15,6 +18,37 @@ std::array<std::atomic<std::size_t>, static_cast<std::size_t>(MemoryPart::count)
 
 std::atomic<std::size_t>& counter(MemoryPart part) {
   return live_bytes[static_cast<std::size_t>(part)];
+}
+
+/// Live bytes by memory.
+class Uses {
+ public:
+  void add(const Memory& memory, std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    bytes_[&memory] += bytes;
+  }
+  void remove(const Memory& memory, std::size_t bytes) noexcept {
+    const std::lock_guard lock(mutex_);
+    const auto found = bytes_.find(&memory);
+    found->second -= bytes;
+    if (found->second == 0) {
+      bytes_.erase(found);
+    }
+  }
+  std::size_t of(const Memory& memory) {
+    const std::lock_guard lock(mutex_);
+    const auto found = bytes_.find(&memory);
+    return found == bytes_.end() ? 0 : found->second;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<const Memory*, std::size_t> bytes_;
+};
+
+Uses& uses() {
+  static auto& all = *new Uses;  // never destroyed: buffers of other statics are released late
+  return all;
 }
 
 constexpr std::size_t page_threshold = std::size_t{1} << 20;
@@ -79,6 +113,10 @@ std::size_t memory_bytes_total() {
   return sum;
 }
 
+std::size_t bytes_in(const Memory& memory) {
+  return uses().of(memory);
+}
+
 void* allocate_bytes(std::size_t bytes, MemoryPart part, Memory& memory) {
   if (bytes == 0) {
     return nullptr;
@@ -90,12 +128,14 @@ void* allocate_bytes(std::size_t bytes, MemoryPart part, Memory& memory) {
          name(part));
   }
   counter(part) += bytes;
+  uses().add(memory, bytes);
   return data;
 }
 
 void free_bytes(void* data, std::size_t bytes, MemoryPart part, Memory& memory) noexcept {
   if (data != nullptr) {
     counter(part) -= bytes;
+    uses().remove(memory, bytes);
     memory.release(data, bytes);
   }
 }

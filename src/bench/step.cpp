@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/memory_use.hpp"
 #include "base/random.hpp"
 #include "base/timer.hpp"
 #include "bench/gemm.hpp"
@@ -71,13 +72,13 @@ GemmKind gemm_kind(plan::ProductKind kind) {
 }
 
 /// FLOP-weighted rate of all products: their FLOPs over the time they take alone.
-double gemm_rate(const plan::Cost& cost, Precision precision) {
+double gemm_rate(const plan::Cost& cost, Precision precision, Device& device) {
   double seconds = 0;
   for (const plan::Product& product : cost.products) {
     if (product.count > 0 && product.rows > 0) {
-      const GemmRate rate =
-          measure_gemm(precision, gemm_kind(product.kind), product.rows, product.out, product.in, 0.2);
-      seconds += product.flops() / rate.flops_per_second;
+      const Rate rate =
+          measure_gemm(precision, gemm_kind(product.kind), product.rows, product.out, product.in, 0.2, device);
+      seconds += product.flops() / rate.per_second;
     }
   }
   return cost.product_flops() / seconds;
@@ -186,10 +187,15 @@ void fill_memory(StepResult& result, const Ranks& ranks, const config::RunConfig
     result.held.bytes[part] = static_cast<std::int64_t>(memory_bytes(static_cast<MemoryPart>(part)));
   }
   const comm::Grid& grid = ranks.grid;
+  result.device = grid.device->name();
+  if (!grid.device->is_host()) {
+    result.device_memory_bytes = static_cast<std::int64_t>(bytes_in(grid.device->memory()));
+  }
   config::RunConfig without_saves = config;
   without_saves.checkpoint.async = false;
-  result.predicted = plan::training_memory(without_saves, precision,
-                                           {grid.data->rank(), grid.data->size(), grid.place(), omp_get_max_threads()});
+  result.predicted = plan::training_memory(
+      without_saves, precision,
+      {grid.data->rank(), grid.data->size(), grid.place(), omp_get_max_threads(), grid.device->type()});
 }
 
 }  // namespace
@@ -223,7 +229,7 @@ StepResult measure_step(comm::Communicator& group, const config::RunConfig& conf
     result.seconds_link_bound = link_bound(learner, options, precision, result);
   }
   group.barrier();
-  result.gemm_flops_per_second = gemm_rate(cost, precision);
+  result.gemm_flops_per_second = gemm_rate(cost, precision, *ranks.grid.device);
   result.gemm_share = result.model_flops_per_second / (group.size() * result.gemm_flops_per_second);
   result.steps = static_cast<std::int64_t>(timings.seconds.size());
   result.precision = config.train.precision;

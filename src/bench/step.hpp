@@ -32,10 +32,12 @@ struct StepResult {
   /// Modelled ranks: what no overlap can hide: the reduction of the gradients that are final last and the gather of the
   /// weights that are needed first, or the link's work beyond the computation's.
   double seconds_link_bound = 0;
-  std::int64_t peak_memory_bytes = 0;  ///< resident set of this process at its largest
-  plan::Memory held;                   ///< bytes of this rank's buffers, by part
-  plan::Memory predicted;              ///< what plan::training_memory says
+  std::int64_t peak_memory_bytes = 0;    ///< resident set of this process at its largest
+  std::int64_t device_memory_bytes = 0;  ///< of the buffers in a device's own memory; the matrix library's are left out
+  plan::Memory held;                     ///< bytes of this rank's buffers, host and device, by part
+  plan::Memory predicted;                ///< what plan::training_memory says
   std::int64_t steps = 0;
+  std::string device;  ///< its name
   std::string precision;
   std::int64_t threads = 0;
   std::int64_t ranks = 0;

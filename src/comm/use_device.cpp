@@ -64,6 +64,12 @@ void use_device(Grid& grid, DeviceType type, double deadline) {
   grid.tensor = on_device(std::move(grid.tensor), deadline, grid.device->compute());
 }
 
+void share_product_choices(const Grid& grid) {
+  if (!grid.device->is_host()) {
+    kernels::adopt_gpu_product_choices(broadcast_text(*grid.world, kernels::gpu_product_choices()));
+  }
+}
+
 std::string device_fingerprint(const Device& device) {
   return device.is_host() ? "" : fmt::format("{}, {}, {}", cuda_libraries(), kernels::gpu_products(), device.name());
 }

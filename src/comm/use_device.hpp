@@ -15,6 +15,10 @@ DeviceType choose_device(Communicator& world, const std::string& wanted);
 /// seconds is InputError(lost_peer). The first call that touches CUDA. Collective.
 void use_device(Grid& grid, DeviceType type, double deadline);
 
+/// Every rank goes on with the algorithms of matrix products that rank 0 has chosen, so that the same product has the
+/// same bits everywhere. Collective; nothing to do on the host.
+void share_product_choices(const Grid& grid);
+
 /// "CUDA 13.0, cuBLASLt 13.0.2, NVIDIA H100 80GB HBM3 (sm_90)": what bits depend on besides the program; empty on the
 /// host.
 std::string device_fingerprint(const Device& device);

@@ -7,6 +7,7 @@
 #include "base/error.hpp"
 #include "comm/activity.hpp"
 #include "comm/rounds.hpp"
+#include "comm/use_device.hpp"
 #include "model/decoder.hpp"
 #include "model/unroll.hpp"
 
@@ -71,8 +72,9 @@ class Generation {
   bool wants_more_prompts() const;
   void admit();
   void advance();
+  std::vector<std::int32_t> pick(Matrix<const float> logits, std::size_t first);
   void take(Matrix<const float> logits, std::size_t first);
-  bool append(const Running& running, std::span<const float> logits);
+  bool append(const Running& running, std::int32_t token);
 
   const Model& model_;
   model::Decoder* decoder_;
@@ -134,13 +136,30 @@ void Generation::advance() {
   take(decoder_->step(next), 0);
 }
 
+/// The next token of running_[first + i], to which row i of `logits` belongs, for every i.
+std::vector<std::int32_t> Generation::pick(Matrix<const float> logits, std::size_t first) {
+  const std::int64_t vocabulary = std::min(model_.tokenizer.vocab_size(), logits.cols);
+  if (sampler_.greedy()) {
+    const std::span<const std::int32_t> tokens = decoder_->most_likely(logits, vocabulary);
+    return {tokens.begin(), tokens.end()};
+  }
+  const Matrix<const float> readable = decoder_->on_host(logits);
+  std::vector<std::int32_t> tokens;
+  for (std::int64_t row = 0; row < readable.rows; ++row) {
+    const std::size_t prompt = running_[first + static_cast<std::size_t>(row)].prompt;
+    tokens.push_back(sampler_.pick({readable.row(row), static_cast<std::size_t>(vocabulary)}, numbers_[prompt],
+                                   std::ssize(answers_[prompt].tokens)));
+  }
+  return tokens;
+}
+
 /// Row i of `logits` belongs to running_[first + i]; those that end leave.
 void Generation::take(Matrix<const float> logits, std::size_t first) {
-  const auto vocabulary = static_cast<std::size_t>(std::min(model_.tokenizer.vocab_size(), logits.cols));
+  const std::vector<std::int32_t> tokens = pick(logits, first);
   std::size_t kept = first;
   for (std::size_t i = first; i < running_.size(); ++i) {
     const Running running = running_[i];
-    if (append(running, {logits.row(static_cast<std::int64_t>(i - first)), vocabulary})) {
+    if (append(running, tokens[i - first])) {
       running_[kept++] = running;
     } else {
       free_lanes_.push_back(running.lane);
@@ -150,10 +169,9 @@ void Generation::take(Matrix<const float> logits, std::size_t first) {
 }
 
 /// Adds the next token; false where the answer ends.
-bool Generation::append(const Running& running, std::span<const float> logits) {
+bool Generation::append(const Running& running, std::int32_t token) {
   Answer& answer = answers_[running.prompt];
   const std::int64_t position = std::ssize(answer.tokens);
-  const std::int32_t token = sampler_.pick(logits, numbers_[running.prompt], position);
   if (token == end_of_answer_) {
     answer.finish = Finish::end_of_answer;
     return false;
@@ -229,9 +247,10 @@ std::vector<Answer> generate(const comm::Grid& grid, const Model& model, std::sp
   std::unique_ptr<model::Decoder> decoder;
   comm::together(*grid.world, [&] {
     if (limits.max_batch > 0) {
-      decoder = model::Decoder::make(model.config, model.precision, limits, {grid.tensor.get(), false});
+      decoder = model::Decoder::make(model.config, model.precision, limits, {grid.tensor.get(), false}, *grid.device);
     }
   });
+  comm::share_product_choices(grid);
   if (decoder) {
     model.load(*decoder);
   }

@@ -41,7 +41,7 @@ void Sampler::keep_likely(std::span<const float> logits) {
 
 std::int32_t Sampler::pick(std::span<const float> logits, std::int64_t prompt, std::int64_t position) {
   ensure(!logits.empty(), "a token is picked from a vocabulary");
-  if (options_.temperature <= 0) {
+  if (greedy()) {
     return most_likely(logits);
   }
   keep_likely(logits);

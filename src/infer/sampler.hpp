@@ -17,6 +17,9 @@ class Sampler {
  public:
   explicit Sampler(const SamplingOptions& options) : options_(options) {}
 
+  /// Whether pick() always gives the most likely token.
+  bool greedy() const { return options_.temperature <= 0; }
+
   /// Token for position `position` of the answer to prompt number `prompt`: a pure function of the logits, the options
   /// and these two numbers. `logits` (vocabulary, without padding).
   std::int32_t pick(std::span<const float> logits, std::int64_t prompt, std::int64_t position);

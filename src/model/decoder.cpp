@@ -5,8 +5,10 @@
 
 #include "base/error.hpp"
 #include "base/round.hpp"
+#include "kernels/argmax.hpp"
 #include "kernels/elementwise.hpp"
 #include "model/decoder_cache.hpp"
+#include "model/decoder_work.hpp"
 #include "model/embedding.hpp"
 #include "model/inject.hpp"
 #include "model/program.hpp"
@@ -21,14 +23,19 @@ std::int64_t to_bucket(std::int64_t rows) {
   return round_up(rows, row_bucket);
 }
 
-/// Matrix products choose their tiles by the number of rows, and the tile decides the last bits. Packs of this many
-/// rows share one tile, so a prompt's bits do not depend on the prompts beside it; longer prompts go alone.
-constexpr std::int64_t least_rows = 2 * row_bucket;
-constexpr std::int64_t most_shared_rows = 15 * row_bucket;
+/// Rows of packs of prompts, so that a prompt's bits do not depend on the prompts beside it: products of the rows
+/// least … most_shared have the same order of sums. Longer prompts go alone.
+struct PackRows {
+  std::int64_t least;
+  std::int64_t most_shared;
 
-std::int64_t prefill_rows(std::int64_t tokens) {
-  return std::max(least_rows, to_bucket(tokens));
-}
+  /// The host's products choose their tiles by ranges of rows. A device's may choose another algorithm for each number
+  /// of rows, and these take hardly longer than fewer: they are what its weights are read for.
+  static PackRows of(const Device& device) {
+    return device.is_host() ? PackRows{2 * row_bucket, 15 * row_bucket} : PackRows{8 * row_bucket, 8 * row_bucket};
+  }
+  std::int64_t rows(std::int64_t tokens) const { return std::max(least, to_bucket(tokens)); }
+};
 
 RowShare all_rows(std::int64_t rows) {
   return {0, rows, rows};
@@ -37,7 +44,7 @@ RowShare all_rows(std::int64_t rows) {
 template <class T>
 class DecoderOf final : public Decoder {
  public:
-  DecoderOf(const config::ModelConfig& config, const DecoderLimits& limits, comm::Communicator* group);
+  DecoderOf(const config::ModelConfig& config, const DecoderLimits& limits, comm::Communicator* group, Device& device);
 
   const ParameterTable& table() const override { return weights_.table(); }
   void load(std::span<const float> flat, std::span<const float> zl_init) override;
@@ -45,6 +52,8 @@ class DecoderOf final : public Decoder {
   void load_constant(std::span<const float> zl_init) override;
   Matrix<const float> prefill(std::span<const Prompt> prompts) override;
   Matrix<const float> step(std::span<const NextToken> tokens) override;
+  Matrix<const float> on_host(Matrix<const float> logits) override;
+  std::span<const std::int32_t> most_likely(Matrix<const float> logits, std::int64_t vocabulary) override;
   std::int64_t length(int lane) const override { return lengths_.at(static_cast<std::size_t>(lane)); }
 
  private:
@@ -56,19 +65,19 @@ class DecoderOf final : public Decoder {
     const auto slot = static_cast<std::int64_t>(program_.value_slot[static_cast<std::size_t>(v)]);
     return {values_.data() + slot * rows_ * config_.hidden_size, rows_, config_.hidden_size};
   }
-  void place(std::int64_t row, std::int32_t token, std::int64_t position);
-  void place_padding(std::int64_t first);
   std::size_t place_prompts(std::span<const Prompt> prompts);
-  void prefill_pack(std::span<const Prompt> prompts, Matrix<T> last_states);
-  void run(const std::function<void(int call, int layer)>& attend);
-  void attend_prompts(std::span<const Prompt> prompts, int call, int layer);
-  void attend_cache(std::span<const NextToken> tokens, int call, int layer);
+  void prefill_pack(Matrix<T> last_states);
+  void run(bool prompts);
+  /// Attention of the rows of this call, whose keys and values go to the cache first.
+  void attend(bool prompts, int call, int layer);
   Matrix<const float> logits(Matrix<const T> states, std::size_t count);
   std::int64_t& length_of(int lane) { return lengths_.at(static_cast<std::size_t>(lane)); }
 
+  Device& device_;
   Stream stream_;
   config::ModelConfig config_;
   DecoderLimits limits_;
+  PackRows pack_rows_;
   std::int64_t step_rows_;
   std::int64_t most_rows_;
   TensorParallel parallel_;  // every rank holds all rows: packs of a few rows are not worth sharing
@@ -76,56 +85,65 @@ class DecoderOf final : public Decoder {
   Program program_;
   kernels::RopeTable rope_;
   DecoderCache<T> cache_;
+  DecoderWork<T> work_;
   Buffer<T> values_;          // (value slots, rows, D)
   Buffer<T> residual_;        // (rows, D)
   Buffer<T> record_storage_;  // one layer's record
   Buffer<float> record_statistics_;
   LayerScratch<T> scratch_;
-  Buffer<T> states_;            // (step rows, D): last states of prompts
-  Buffer<float> logits_;        // (step rows, V / group size)
-  Buffer<float> shard_space_;   // (group size, batch, V / group size); none in a group of one
-  Buffer<float> whole_logits_;  // (batch, V); none in a group of one
+  Buffer<T> states_;                  // (step rows, D): last states of prompts
+  Buffer<float> logits_;              // (step rows, V / group size)
+  Buffer<float> shard_space_;         // (group size, batch, V / group size); none in a group of one
+  Buffer<float> whole_logits_;        // (batch, V); none in a group of one
+  Buffer<float> read_logits_;         // (batch, V) in host memory, for devices
+  Buffer<std::int32_t> tokens_;       // (batch): most likely ones
+  Buffer<std::int32_t> read_tokens_;  // (batch) in host memory
   std::int64_t rows_ = 0;
   StackSaved<T> record_;
   Sequences sequences_;
-  std::vector<std::int32_t> inputs_;          // (rows)
-  std::vector<std::int32_t> positions_;       // (rows)
-  std::vector<std::int32_t> first_rows_;      // cu_seqlens of the packed prompts
-  std::vector<std::int32_t> prompt_lengths_;  // of the packed prompts
-  std::vector<std::int32_t> last_rows_;       // of the packed prompts
-  std::vector<const T*> keys_;                // of the tokens of a step
-  std::vector<const T*> cached_values_;
-  std::vector<std::int32_t> cached_lengths_;
   std::vector<std::int64_t> lengths_;  // by lane
 };
 
 template <class T>
-DecoderOf<T>::DecoderOf(const config::ModelConfig& config, const DecoderLimits& limits, comm::Communicator* group)
-    : config_(config),
+DecoderOf<T>::DecoderOf(const config::ModelConfig& config, const DecoderLimits& limits, comm::Communicator* group,
+                        Device& device)
+    : device_(device),
+      stream_(device.compute()),
+      config_(config),
       limits_(limits),
+      pack_rows_(PackRows::of(device)),
       step_rows_(to_bucket(limits.max_batch)),
-      most_rows_(std::max(step_rows_, prefill_rows(limits.prefill_slots))),
+      most_rows_(std::max(step_rows_, pack_rows_.rows(limits.prefill_slots))),
       parallel_{group, false},
-      weights_(config, parallel_.place(), false),
+      weights_(config, parallel_.place(), false, device),
       program_(make_program(config, horizons(config).front(), false)),
-      rope_(limits.max_context, config.head_dim(), config.rope_theta),
+      rope_(limits.max_context, config.head_dim(), config.rope_theta, device),
       cache_(static_cast<std::int64_t>(program_.steps.size()), config.stack_layers(), limits.max_batch,
-             limits.max_context, weights_.shape().attention_width()),
-      values_(program_.value_slots * most_rows_ * config.hidden_size, MemoryPart::activations),
-      residual_(most_rows_ * config.hidden_size, MemoryPart::activations),
-      record_storage_(LayerSaved<T>::elements(weights_.shape(), all_rows(most_rows_)), MemoryPart::activations),
+             limits.max_context, weights_.shape().attention_width(), device),
+      work_(most_rows_, mask_of(config), cache_, device),
+      values_(program_.value_slots * most_rows_ * config.hidden_size, MemoryPart::activations, device.memory()),
+      residual_(most_rows_ * config.hidden_size, MemoryPart::activations, device.memory()),
+      record_storage_(LayerSaved<T>::elements(weights_.shape(), all_rows(most_rows_)), MemoryPart::activations,
+                      device.memory()),
       record_statistics_(LayerSaved<T>::floats(weights_.shape(), all_rows(most_rows_)) + most_rows_,
-                         MemoryPart::activations),
-      scratch_(weights_.shape(), parallel_, most_rows_, std::min(limits.prefill_slots, limits.max_context), false),
-      states_(step_rows_ * config.hidden_size),
-      logits_(step_rows_ * weights_.head().out()),
-      shard_space_(scratch_.group.alone() ? 0 : limits.max_batch * config.vocab_size),
-      whole_logits_(scratch_.group.alone() ? 0 : limits.max_batch * config.vocab_size),
-      inputs_(static_cast<std::size_t>(most_rows_)),
-      positions_(static_cast<std::size_t>(most_rows_)),
+                         MemoryPart::activations, device.memory()),
+      scratch_(weights_.shape(), parallel_, most_rows_, std::min(limits.prefill_slots, limits.max_context), false,
+               device),
+      states_(step_rows_ * config.hidden_size, MemoryPart::workspace, device.memory()),
+      logits_(step_rows_ * weights_.head().out(), MemoryPart::workspace, device.memory()),
+      tokens_(limits.max_batch, MemoryPart::workspace, device.memory()),
+      read_tokens_(limits.max_batch, MemoryPart::workspace, device.staging()),
       lengths_(static_cast<std::size_t>(limits.max_batch)) {
   ensure(limits.max_batch > 0 && limits.prefill_slots > 0 && limits.max_context > 0,
          "a decoder needs lanes, slots and a context");
+  const std::int64_t all_logits = limits.max_batch * config.vocab_size;
+  if (!scratch_.group.alone()) {
+    shard_space_ = Buffer<float>(all_logits, MemoryPart::workspace, device.memory());
+    whole_logits_ = Buffer<float>(all_logits, MemoryPart::workspace, device.memory());
+  }
+  if (!device.is_host()) {
+    read_logits_ = Buffer<float>(all_logits, MemoryPart::workspace, device.staging());
+  }
   record_.layers.resize(1);
   prepare_products();
 }
@@ -133,11 +151,11 @@ DecoderOf<T>::DecoderOf(const config::ModelConfig& config, const DecoderLimits& 
 template <class T>
 void DecoderOf<T>::prepare_products() {
   const LayerShape& shape = weights_.shape();
-  prepare_layer_products<T>(shape, step_rows_, false);
-  for (std::int64_t rows = least_rows; rows <= prefill_rows(limits_.prefill_slots); rows += row_bucket) {
-    prepare_layer_products<T>(shape, rows, false);
+  prepare_layer_products<T>(shape, step_rows_, false, device_.type());
+  for (std::int64_t rows = pack_rows_.least; rows <= pack_rows_.rows(limits_.prefill_slots); rows += row_bucket) {
+    prepare_layer_products<T>(shape, rows, false, device_.type());
   }
-  kernels::prepare_linear<T>(step_rows_, weights_.head().out(), weights_.head().in(), false);
+  kernels::prepare_linear<T>(step_rows_, weights_.head().out(), weights_.head().in(), false, device_.type());
 }
 
 template <class T>
@@ -167,108 +185,72 @@ void DecoderOf<T>::begin(std::int64_t rows) {
   record_.rstd = record_statistics_.span(floats, rows);
   scratch_.gated.rows = rows;
   scratch_.hidden.rows = rows;
-  const auto mask = config_.attention == "causal" ? kernels::MaskType::causal : kernels::MaskType::prefixlm;
-  sequences_ = {{first_rows_, prompt_lengths_, mask},
-                std::span<const std::int32_t>(positions_).first(static_cast<std::size_t>(rows)),
+  work_.send(rows);
+  sequences_ = {work_.layout(), work_.positions(),
                 weights_.shape().rope ? kernels::RopeAngles(rope_) : kernels::RopeAngles{}};
-}
-
-template <class T>
-void DecoderOf<T>::place(std::int64_t row, std::int32_t token, std::int64_t position) {
-  inputs_[static_cast<std::size_t>(row)] = token;
-  positions_[static_cast<std::size_t>(row)] = static_cast<std::int32_t>(position);
-}
-
-template <class T>
-void DecoderOf<T>::place_padding(std::int64_t first) {
-  for (std::int64_t row = first; row < rows_; ++row) {
-    place(row, 0, 0);
-  }
 }
 
 /// Packs as many of `prompts` as share a row of slots, at least one; returns their number.
 template <class T>
 std::size_t DecoderOf<T>::place_prompts(std::span<const Prompt> prompts) {
-  const std::int64_t room = std::min(limits_.prefill_slots, most_shared_rows);
-  first_rows_.assign(1, 0);
-  prompt_lengths_.clear();
-  last_rows_.clear();
-  std::int64_t row = 0;
+  const std::int64_t room = std::min(limits_.prefill_slots, pack_rows_.most_shared);
+  work_.begin();
+  std::size_t placed = 0;
   for (const Prompt& prompt : prompts) {
     const auto tokens = static_cast<std::int64_t>(prompt.tokens.size());
     ensure(tokens > 0 && tokens <= std::min(limits_.prefill_slots, limits_.max_context),
            "a prompt is empty or longer than the decoder's slots or context");
-    if (row > 0 && row + tokens > room) {
+    if (placed > 0 && work_.used() + tokens > room) {
       break;
     }
     for (std::int64_t i = 0; i < tokens; ++i) {
-      place(row++, prompt.tokens[static_cast<std::size_t>(i)], i);
+      work_.add({prompt.tokens[static_cast<std::size_t>(i)], prompt.lane, i});
     }
-    first_rows_.push_back(static_cast<std::int32_t>(row));
-    prompt_lengths_.push_back(static_cast<std::int32_t>(tokens));
-    last_rows_.push_back(static_cast<std::int32_t>(row) - 1);
+    work_.end_prompt();
     length_of(prompt.lane) = tokens;
+    ++placed;
   }
-  return last_rows_.size();
+  return placed;
 }
 
 template <class T>
-void DecoderOf<T>::run(const std::function<void(int call, int layer)>& attend) {
-  embed<T>(stream_, weights_, std::span<const std::int32_t>(inputs_).first(static_cast<std::size_t>(rows_)),
-           scratch_.group, value(value_x));
+void DecoderOf<T>::run(bool prompts) {
+  embed<T>(stream_, weights_, work_.inputs(), scratch_.group, value(value_x));
   const Matrix<T> residual(residual_.data(), rows_, config_.hidden_size);
   for (int call = 0; call < static_cast<int>(program_.steps.size()); ++call) {
     const Step& step = program_.steps[static_cast<std::size_t>(call)];
     inject<T>(
         stream_, step, weights_.zl_init(), [&](Value v) { return value(v); }, residual);
-    const auto attend_layer = [&attend, call](int layer) -> AttentionCall<T> {
-      return [&attend, call, layer](const LayerSaved<T>&) { attend(call, layer); };
+    const auto attend_layer = [this, prompts, call](int layer) -> AttentionCall<T> {
+      return [this, prompts, call, layer](const LayerSaved<T>&) { attend(prompts, call, layer); };
     };
     stack_forward<T>(stream_, weights_, step.stack, sequences_, attend_layer, nullptr, residual, record_, scratch_,
                      value(value_of_step(call)));
   }
 }
 
-/// Attention inside the packed prompts; their keys and values go to the cache.
 template <class T>
-void DecoderOf<T>::attend_prompts(std::span<const Prompt> prompts, int call, int layer) {
+void DecoderOf<T>::attend(bool prompts, int call, int layer) {
   const LayerSaved<T>& saved = record_.layers[0];
-  kernels::attention_forward<T>(stream_, sequences_.layout, weights_.shape().heads, saved.q(), saved.k(), saved.v(),
-                                saved.attention, saved.lse, scratch_.attention);
-  for (std::size_t i = 0; i < prompts.size(); ++i) {
-    const std::int64_t first = first_rows_[i];
-    const std::int64_t count = prompt_lengths_[i];
-    const int lane = prompts[i].lane;
-    kernels::copy<T>(stream_, saved.k().slice(first, count), cache_.keys(call, layer, lane).slice(0, count));
-    kernels::copy<T>(stream_, saved.v().slice(first, count), cache_.values(call, layer, lane).slice(0, count));
+  const LayerShape& shape = weights_.shape();
+  const CacheRows<T> cache = work_.cache(call, layer);
+  const std::int64_t used = work_.used();
+  kernels::attention_append<T>(stream_, saved.k().slice(0, used), saved.v().slice(0, used), cache.keys, cache.values,
+                               work_.lengths(), shape.attention_width());
+  if (prompts) {
+    kernels::attention_forward<T>(stream_, sequences_.layout, shape.heads, saved.q(), saved.k(), saved.v(),
+                                  saved.attention, saved.lse, scratch_.attention);
+  } else {
+    kernels::attention_decode<T>(stream_, shape.heads, saved.q().slice(0, used), cache.keys, cache.values,
+                                 work_.lengths(), shape.attention_width(), saved.attention.slice(0, used));
   }
 }
 
-/// Adds each token's key and value to its lane's cache and attends over it.
 template <class T>
-void DecoderOf<T>::attend_cache(std::span<const NextToken> tokens, int call, int layer) {
-  const LayerSaved<T>& saved = record_.layers[0];
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const auto row = static_cast<std::int64_t>(i);
-    const Matrix<T> keys = cache_.keys(call, layer, tokens[i].lane);
-    const Matrix<T> values = cache_.values(call, layer, tokens[i].lane);
-    const std::int64_t position = cached_lengths_[i] - 1;
-    kernels::copy<T>(stream_, saved.k().slice(row, 1), keys.slice(position, 1));
-    kernels::copy<T>(stream_, saved.v().slice(row, 1), values.slice(position, 1));
-    keys_[i] = keys.data;
-    cached_values_[i] = values.data;
-  }
-  const auto count = static_cast<std::int64_t>(tokens.size());
-  kernels::attention_decode<T>(stream_, weights_.shape().heads, saved.q().slice(0, count), keys_, cached_values_,
-                               cached_lengths_, weights_.shape().attention_width(), saved.attention.slice(0, count));
-}
-
-template <class T>
-void DecoderOf<T>::prefill_pack(std::span<const Prompt> prompts, Matrix<T> last_states) {
-  begin(prefill_rows(first_rows_.back()));
-  place_padding(first_rows_.back());
-  run([&](int call, int layer) { attend_prompts(prompts, call, layer); });
-  kernels::gather_rows<T>(stream_, value(program_.output()), last_rows_, last_states);
+void DecoderOf<T>::prefill_pack(Matrix<T> last_states) {
+  begin(pack_rows_.rows(work_.used()));
+  run(true);
+  kernels::gather_rows<T>(stream_, value(program_.output()), work_.last_rows(), last_states);
 }
 
 template <class T>
@@ -277,8 +259,7 @@ Matrix<const float> DecoderOf<T>::prefill(std::span<const Prompt> prompts) {
   const Matrix<T> states(states_.data(), step_rows_, config_.hidden_size);
   for (std::size_t done = 0; done < prompts.size();) {
     const std::size_t count = place_prompts(prompts.subspan(done));
-    prefill_pack(prompts.subspan(done, count),
-                 states.slice(static_cast<std::int64_t>(done), static_cast<std::int64_t>(count)));
+    prefill_pack(states.slice(static_cast<std::int64_t>(done), static_cast<std::int64_t>(count)));
     done += count;
   }
   return logits(states, prompts.size());
@@ -287,18 +268,14 @@ Matrix<const float> DecoderOf<T>::prefill(std::span<const Prompt> prompts) {
 template <class T>
 Matrix<const float> DecoderOf<T>::step(std::span<const NextToken> tokens) {
   ensure(static_cast<std::int64_t>(tokens.size()) <= limits_.max_batch, "more tokens than lanes");
-  begin(step_rows_);
-  keys_.resize(tokens.size());
-  cached_values_.resize(tokens.size());
-  cached_lengths_.resize(tokens.size());
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    std::int64_t& length = length_of(tokens[i].lane);
+  work_.begin();
+  for (const NextToken& next : tokens) {
+    std::int64_t& length = length_of(next.lane);
     ensure(length > 0 && length < limits_.max_context, "a lane holds no prompt or its context is full");
-    place(static_cast<std::int64_t>(i), tokens[i].token, length);
-    cached_lengths_[i] = static_cast<std::int32_t>(++length);
+    work_.add({next.token, next.lane, length++});
   }
-  place_padding(static_cast<std::int64_t>(tokens.size()));
-  run([&](int call, int layer) { attend_cache(tokens, call, layer); });
+  begin(step_rows_);
+  run(false);
   return logits(value(program_.output()), tokens.size());
 }
 
@@ -315,14 +292,33 @@ Matrix<const float> DecoderOf<T>::logits(Matrix<const T> states, std::size_t cou
   return whole;
 }
 
+template <class T>
+Matrix<const float> DecoderOf<T>::on_host(Matrix<const float> logits) {
+  if (device_.is_host()) {
+    return logits;
+  }
+  device_.copy(stream_, read_logits_.data(), logits.data,
+               static_cast<std::size_t>(logits.rows * logits.cols) * sizeof(float));
+  device_.wait(stream_);
+  return {read_logits_.data(), logits.rows, logits.cols};
+}
+
+template <class T>
+std::span<const std::int32_t> DecoderOf<T>::most_likely(Matrix<const float> logits, std::int64_t vocabulary) {
+  kernels::argmax_rows(stream_, logits.columns(0, vocabulary), tokens_.span(0, logits.rows));
+  device_.copy(stream_, read_tokens_.data(), tokens_.data(), tokens_.bytes());
+  device_.wait(stream_);
+  return read_tokens_.span(0, logits.rows);
+}
+
 }  // namespace
 
 std::unique_ptr<Decoder> Decoder::make(const config::ModelConfig& config, Precision precision,
-                                       const DecoderLimits& limits, const TensorParallel& parallel) {
+                                       const DecoderLimits& limits, const TensorParallel& parallel, Device& device) {
   if (precision == Precision::bf16) {
-    return std::make_unique<DecoderOf<bf16>>(config, limits, parallel.group);
+    return std::make_unique<DecoderOf<bf16>>(config, limits, parallel.group, device);
   }
-  return std::make_unique<DecoderOf<float>>(config, limits, parallel.group);
+  return std::make_unique<DecoderOf<float>>(config, limits, parallel.group, device);
 }
 
 }  // namespace hrm::model

@@ -40,23 +40,30 @@ class Decoder {
   /// `config` is complete (sizes positive). All memory is allocated and every matrix product prepared here. With
   /// `parallel` every call is collective over the group, with the same arguments and the same whole logits everywhere.
   static std::unique_ptr<Decoder> make(const config::ModelConfig& config, Precision precision,
-                                       const DecoderLimits& limits, const TensorParallel& parallel = {});
+                                       const DecoderLimits& limits, const TensorParallel& parallel = {},
+                                       Device& device = host_device());
   virtual ~Decoder() = default;
 
   virtual const ParameterTable& table() const = 0;
-  /// Casts and reorders the masters (layout: table()). `zl_init` is empty for a transformer. Forgets all sequences.
+  /// Casts and reorders the masters (layout: table()), which are host memory. `zl_init` is empty for a transformer.
+  /// Forgets all sequences.
   virtual void load(std::span<const float> flat, std::span<const float> zl_init) = 0;
   /// As Network::load_bucket and load_constant; forget all sequences too.
   virtual void load_bucket(int bucket, std::span<const std::byte> values) = 0;
   virtual void load_constant(std::span<const float> zl_init) = 0;
 
-  /// Logits (prompts, padded vocabulary) of the token that follows each prompt; row i belongs to prompts[i]. At most
-  /// max_batch prompts, in distinct lanes. The view holds until the next call.
+  /// Logits (prompts, padded vocabulary), in memory of the device, of the token that follows each prompt; row i belongs
+  /// to prompts[i]. At most max_batch prompts, in distinct lanes. The view holds until the next call.
   virtual Matrix<const float> prefill(std::span<const Prompt> prompts) = 0;
 
   /// Feeds one token to each named lane: logits (tokens, padded vocabulary) of the one after it; row i belongs to
-  /// tokens[i]. Lanes are distinct and were started by prefill. The view holds until the next call.
+  /// tokens[i]. Lanes are distinct and were started by prefill. Memory as above.
   virtual Matrix<const float> step(std::span<const NextToken> tokens) = 0;
+
+  /// What prefill() or step() has just returned where the host can read it, until the next call; waits for it.
+  virtual Matrix<const float> on_host(Matrix<const float> logits) = 0;
+  /// For each row of such logits the most likely of the tokens 0 .. vocabulary - 1, the lowest on a tie; waits for it.
+  virtual std::span<const std::int32_t> most_likely(Matrix<const float> logits, std::int64_t vocabulary) = 0;
 
   /// Tokens that a lane's sequence has so far; less than max_context where step() may go on.
   virtual std::int64_t length(int lane) const = 0;

@@ -145,6 +145,10 @@ LayerShape LayerShape::of(const config::ModelConfig& config, TensorPlace place) 
           .rope = config.position == "rope"};
 }
 
+kernels::MaskType mask_of(const config::ModelConfig& config) {
+  return config.attention == "causal" ? kernels::MaskType::causal : kernels::MaskType::prefixlm;
+}
+
 template <class T>
 LayerWeights<T>::LayerWeights(const LayerShape& shape, bool backward, Device& device)
     : gqkv(4 * shape.attention_width(), shape.width, backward, device),

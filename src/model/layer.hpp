@@ -32,6 +32,8 @@ struct LayerShape {
   static LayerShape of(const config::ModelConfig& config, TensorPlace place);
 };
 
+kernels::MaskType mask_of(const config::ModelConfig& config);
+
 /// Compute copies of one layer's matrices.
 template <class T>
 struct LayerWeights {

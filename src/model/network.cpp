@@ -12,10 +12,6 @@
 namespace hrm::model {
 namespace {
 
-kernels::MaskType mask_of(const config::ModelConfig& config) {
-  return config.attention == "causal" ? kernels::MaskType::causal : kernels::MaskType::prefixlm;
-}
-
 int most(const std::map<std::int64_t, Program>& programs, int Program::*member) {
   int result = 0;
   for (const auto& [steps, program] : programs) {
@@ -47,6 +43,8 @@ NetworkOf<T>::NetworkOf(const config::ModelConfig& config, std::int64_t slots, P
       scratch_(weights_.shape(), parallel, slots, std::min(slots, config.max_seq_len), purpose == Purpose::training,
                device),
       rows_(group().share(slots)),
+      rope_(weights_.shape().rope ? std::min(slots, config.max_seq_len) : 0, config.head_dim(), config.rope_theta,
+            device),
       work_(slots, mask_of(config), purpose == Purpose::training, device),
       residual_(rows_.own * config.hidden_size, MemoryPart::activations, device.memory()),
       head_(weights_, parallel.place(), slots, purpose == Purpose::training, device),
@@ -64,20 +62,8 @@ NetworkOf<T>::NetworkOf(const config::ModelConfig& config, std::int64_t slots, P
       records_.push_back(make_record(config.stack_layers()));
     }
   }
-  make_rope();
   row_losses_.reserve(static_cast<std::size_t>(slots));
   prepare_layer_products<T>(weights_.shape(), slots_, purpose == Purpose::training, device.type());
-}
-
-template <class T>
-void NetworkOf<T>::make_rope() {
-  if (weights_.shape().rope) {
-    const kernels::RopeTable table(std::min(slots_, config_.max_seq_len), config_.head_dim(), config_.rope_theta);
-    rope_ = Buffer<float>(2 * table.cos.size(), MemoryPart::workspace, device_.memory());
-    device_.copy(stream_, rope_.data(), table.cos.data(), table.cos.bytes());
-    device_.copy(stream_, rope_.data() + table.cos.size(), table.sin.data(), table.sin.bytes());
-    device_.wait(stream_);
-  }
 }
 
 template <class T>
@@ -141,13 +127,7 @@ std::vector<int> NetworkOf<T>::bucket_order() const {
 
 template <class T>
 Sequences NetworkOf<T>::sequences(const PackWork& pack) const {
-  Sequences sequences{pack.layout, pack.position_ids, {}};
-  if (rope_.size() > 0) {
-    const std::int64_t half = config_.head_dim() / 2;
-    const std::int64_t angles = rope_.size() / 2;
-    sequences.rope = {rope_.data(), rope_.data() + angles, angles / half, half};
-  }
-  return sequences;
+  return {pack.layout, pack.position_ids, weights_.shape().rope ? kernels::RopeAngles(rope_) : kernels::RopeAngles{}};
 }
 
 template <class T>

@@ -59,7 +59,6 @@ class NetworkOf final : public Network {
     return slot_matrix(values_, program.value_slot[static_cast<std::size_t>(v)]);
   }
   void run_stack(const Program& program, int k, const Sequences& sequences, const Record& record, Matrix<T> output);
-  void make_rope();
   void mark(std::size_t point);
   void embed_tokens(const Program& program, const PackWork& pack);
   void forward(const Program& program, const PackWork& pack);
@@ -79,8 +78,8 @@ class NetworkOf final : public Network {
   WeightFeed* feed_ = nullptr;
   std::map<std::int64_t, Program> programs_;  // by horizon steps
   LayerScratch<T> scratch_;
-  RowShare rows_;       // of a pack's slots
-  Buffer<float> rope_;  // cos, then sin: (positions, d/2) each; none without position embedding
+  RowShare rows_;            // of a pack's slots
+  kernels::RopeTable rope_;  // no positions without position embedding
   PackWorkspace work_;
   Buffer<T> values_;           // (value slots, own, D)
   Buffer<T> value_gradients_;  // (gradient slots, own, D)

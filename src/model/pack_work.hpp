@@ -1,14 +1,14 @@
 #pragma once
 // A pack where the kernels of a step read it, with the work lists that they need.
-#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
 
-#include "base/buffer.hpp"
+#include "base/device.hpp"
 #include "kernels/attention.hpp"
 #include "kernels/embedding.hpp"
 #include "model/pack_view.hpp"
+#include "model/sent_lists.hpp"
 
 namespace hrm::model {
 
@@ -23,8 +23,7 @@ struct PackWork {
   kernels::EmbeddingOrder order;           ///< for the backward pass only
 };
 
-/// Makes the work of one pack at a time. A device gets all of it in one copy, which nobody waits for: the copy stands
-/// on the stream before the kernels that read it, and the next but one pack is the first to use its host memory again.
+/// Makes the work of one pack at a time.
 class PackWorkspace {
  public:
   /// For packs of `slots` rows; all memory is allocated here.
@@ -44,10 +43,7 @@ class PackWorkspace {
   std::vector<std::int32_t> labels_;           // of the host, padded
   std::vector<kernels::AttentionTile> tiles_;  // devices only
   kernels::EmbeddingOrderBuffer order_;
-  Buffer<std::int32_t> words_;                   // on the device: everything, one list after the other
-  std::array<Buffer<std::int32_t>, 2> staging_;  // host copies of words_, used in turn
-  std::array<Event, 2> sent_{};
-  std::size_t turn_ = 0;
+  SentLists lists_;  // devices only
 };
 
 }  // namespace hrm::model

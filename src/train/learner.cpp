@@ -9,8 +9,8 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/timer.hpp"
+#include "comm/use_device.hpp"
 #include "kernels/elementwise.hpp"
-#include "kernels/gpu.hpp"
 #include "model/parameters.hpp"
 
 namespace hrm::train {
@@ -90,9 +90,7 @@ Learner::Learner(comm::Grid& grid, const config::RunConfig& config, Precision pr
                   static_cast<std::size_t>(flat_blocks(table()) * grid.place().size));
   rows_left_.reserve(table().buckets.size());
   network_->set_feed(&gather_);
-  if (!device().is_host()) {
-    kernels::adopt_gpu_product_choices(comm::broadcast_text(*grid.world, kernels::gpu_product_choices()));
-  }
+  comm::share_product_choices(grid);
 }
 
 Learner::~Learner() {

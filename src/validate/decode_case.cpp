@@ -61,7 +61,8 @@ std::unique_ptr<model::Decoder> make_decoder(const config::ModelConfig& model, P
     limits.prefill_slots += prompt;
     limits.max_context = std::max(limits.max_context, prompt + static_cast<std::int64_t>(one.generated.size()));
   }
-  return model::Decoder::make(model, precision, limits, {layout.grid.tensor.get(), layout.config.parallel.sequence});
+  return model::Decoder::make(model, precision, limits, {layout.grid.tensor.get(), layout.config.parallel.sequence},
+                              *layout.grid.device);
 }
 
 void load_weights(const GoldenFile& file, model::Decoder& decoder) {
@@ -92,13 +93,13 @@ void decode(model::Decoder& decoder, std::vector<DecodeCase>& cases) {
   for (std::size_t i = 0; i < cases.size(); ++i) {
     prompts.push_back({static_cast<int>(i), cases[i].prompt});
   }
-  append_logits(cases, decoder.prefill(prompts));
+  append_logits(cases, decoder.on_host(decoder.prefill(prompts)));
   for (std::size_t step = 0; step + 1 < cases[0].generated.size(); ++step) {
     std::vector<model::NextToken> next;
     for (std::size_t i = 0; i < cases.size(); ++i) {
       next.push_back({static_cast<int>(i), cases[i].generated[step]});
     }
-    append_logits(cases, decoder.step(next));
+    append_logits(cases, decoder.on_host(decoder.step(next)));
   }
 }
 

@@ -116,14 +116,11 @@ void rope(const Group& group) {
   Array<T> d_y = group.matrix<T>("d_y", shape);
   const std::vector<std::int32_t> positions = group.ids("position_ids", shape[0], most_positions, 0);
   const std::int64_t longest = *std::max_element(positions.begin(), positions.end()) + 1;
-  const kernels::RopeTable table(longest, shape[2], group.attribute("theta"));
-  const Buffer<float> cos = sent(table.cos.span(), group.device());
-  const Buffer<float> sin = sent(table.sin.span(), group.device());
-  const kernels::RopeAngles angles{cos.data(), sin.data(), table.positions, table.half};
+  const kernels::RopeTable table(longest, shape[2], group.attribute("theta"), group.device());
   const Buffer<std::int32_t> places = group.list(positions);
 
-  kernels::rope_forward<T>(group.stream(), angles, places.span(), x.matrix());
-  kernels::rope_backward<T>(group.stream(), angles, places.span(), d_y.matrix());
+  kernels::rope_forward<T>(group.stream(), table, places.span(), x.matrix());
+  kernels::rope_backward<T>(group.stream(), table, places.span(), d_y.matrix());
 
   group.value("y", x, shape);
   group.gradient("d_x", d_y, shape);

@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "model/network.hpp"
 #include "tests/infer/small_model.hpp"
+#include "tests/support/test_device.hpp"
 
 namespace hrm::infer {
 namespace {
@@ -26,7 +27,9 @@ std::vector<Tokens> prompts_of(const SmallModel& model) {
 std::vector<Answer> answers_of(const SmallModel& model, const std::vector<Tokens>& prompts,
                                const GenerateOptions& options) {
   const auto alone = comm::serial_communicator();
-  return generate(comm::make_grid(*alone, 1), model.view(), prompts, options);
+  comm::Grid grid = comm::make_grid(*alone, 1);
+  grid.device = &hrm::test::test_device();
+  return generate(grid, model.view(), prompts, options);
 }
 
 bool same(const Answer& a, const Answer& b) {

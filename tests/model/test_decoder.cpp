@@ -13,6 +13,7 @@
 #include "config/resolve.hpp"
 #include "model/network.hpp"
 #include "model/parameters.hpp"
+#include "tests/support/test_device.hpp"
 
 namespace hrm::model {
 namespace {
@@ -112,7 +113,7 @@ std::vector<Rows> play(Decoder& decoder, const std::vector<Script>& scripts) {
   for (std::size_t i = 0; i < scripts.size(); ++i) {
     prompts.push_back({lane_of(i), scripts[i].prompt});
   }
-  const Matrix<const float> first = decoder.prefill(prompts);
+  const Matrix<const float> first = decoder.on_host(decoder.prefill(prompts));
   for (std::size_t i = 0; i < scripts.size(); ++i) {
     append_row(result[i], first, static_cast<std::int64_t>(i));
   }
@@ -128,7 +129,7 @@ std::vector<Rows> play(Decoder& decoder, const std::vector<Script>& scripts) {
     if (next.empty()) {
       return result;
     }
-    const Matrix<const float> logits = decoder.step(next);
+    const Matrix<const float> logits = decoder.on_host(decoder.step(next));
     for (std::size_t i = 0; i < who.size(); ++i) {
       append_row(result[who[i]], logits, static_cast<std::int64_t>(i));
     }
@@ -157,7 +158,7 @@ TEST_P(DecoderTest, EqualsAFullEvaluation) {
   const Weights weights(model);
   const auto network = Network::make(model, Precision::fp32, slots, Purpose::evaluation);
   network->load(weights.flat, weights.zl_init);
-  const auto decoder = Decoder::make(model, Precision::fp32, {4, slots, 72});
+  const auto decoder = Decoder::make(model, Precision::fp32, {4, slots, 72}, {}, test::test_device());
   decoder->load(weights.flat, weights.zl_init);
 
   const std::vector<Rows> rows = play(*decoder, scripts());
@@ -189,7 +190,7 @@ class DecoderBatchTest : public testing::TestWithParam<Precision> {};
 TEST_P(DecoderBatchTest, BitsDoNotDependOnTheBatch) {
   const config::ModelConfig model = small_model({"hrm"});
   const Weights weights(model);
-  const auto decoder = Decoder::make(model, GetParam(), {4, slots, 72});
+  const auto decoder = Decoder::make(model, GetParam(), {4, slots, 72}, {}, test::test_device());
   decoder->load(weights.flat, weights.zl_init);
 
   const std::vector<Rows> together = play(*decoder, scripts());
@@ -201,10 +202,31 @@ TEST_P(DecoderBatchTest, BitsDoNotDependOnTheBatch) {
 
 INSTANTIATE_TEST_SUITE_P(Precisions, DecoderBatchTest, testing::Values(Precision::fp32, Precision::bf16));
 
+TEST(Decoder, MostLikelyTokensAreThoseOfTheLogits) {
+  const config::ModelConfig model = small_model({"hrm"});
+  const Weights weights(model);
+  const auto decoder = Decoder::make(model, Precision::fp32, {3, slots, 72}, {}, test::test_device());
+  decoder->load(weights.flat, weights.zl_init);
+  const Tokens prompts[] = {random_tokens(5, 1), random_tokens(9, 2), random_tokens(20, 3)};
+  const Prompt starting[] = {{2, prompts[0]}, {0, prompts[1]}, {1, prompts[2]}};
+
+  const Matrix<const float> logits = decoder->prefill(starting);
+  for (const std::int64_t vocabulary : {90, 7}) {
+    const std::span<const std::int32_t> tokens = decoder->most_likely(logits, vocabulary);
+    const Matrix<const float> readable = decoder->on_host(logits);
+
+    ASSERT_EQ(tokens.size(), 3U);
+    for (std::int64_t row = 0; row < 3; ++row) {
+      const float* first = readable.row(row);
+      EXPECT_EQ(tokens[static_cast<std::size_t>(row)], std::max_element(first, first + vocabulary) - first);
+    }
+  }
+}
+
 TEST(Decoder, LanesAreUsedAgain) {
   const config::ModelConfig model = small_model({"rins"});
   const Weights weights(model);
-  const auto decoder = Decoder::make(model, Precision::fp32, {1, slots, 72});
+  const auto decoder = Decoder::make(model, Precision::fp32, {1, slots, 72}, {}, test::test_device());
   decoder->load(weights.flat, weights.zl_init);
   const Script script = scripts()[0];
   const std::vector<Rows> fresh = play(*decoder, {script});
@@ -216,7 +238,7 @@ TEST(Decoder, LanesAreUsedAgain) {
 TEST(Decoder, RefusesToGoBeyondItsContext) {
   const config::ModelConfig model = small_model({"transformer"});
   const Weights weights(model);
-  const auto decoder = Decoder::make(model, Precision::fp32, {1, 6, 5});
+  const auto decoder = Decoder::make(model, Precision::fp32, {1, 6, 5}, {}, test::test_device());
   decoder->load(weights.flat, weights.zl_init);
 
   EXPECT_THROW(play(*decoder, {{random_tokens(5, 1), random_tokens(2, 2)}}), InternalError);
