@@ -28,7 +28,7 @@ TEST(TensorGroup, WithoutSequenceParallelismEveryRankHasAllRows) {
   std::vector<float> state(40);
 
   EXPECT_EQ(group.share(10).own, 10);
-  EXPECT_EQ(group.gather(Matrix<const float>(state.data(), 10, 4), 10).data, state.data());
+  EXPECT_EQ(group.gather(Stream{}, Matrix<const float>(state.data(), 10, 4), 10).data, state.data());
 }
 
 TEST(TensorGroup, AloneItCopiesNothingAndTakesNoMemory) {
@@ -38,7 +38,7 @@ TEST(TensorGroup, AloneItCopiesNothingAndTakesNoMemory) {
   std::vector<float> state(40);
 
   EXPECT_TRUE(group.alone());
-  EXPECT_EQ(group.gather(Matrix<const float>(state.data(), 10, 4), 10).data, state.data());
+  EXPECT_EQ(group.gather(Stream{}, Matrix<const float>(state.data(), 10, 4), 10).data, state.data());
   EXPECT_EQ(memory_bytes_total(), memory);
 }
 
