@@ -92,7 +92,7 @@ bool fits(const Copy& copy, cudaMemcpyKind kind) {
 }  // namespace
 
 bool in_device_memory(const void* memory) {
-  return on_device(memory, 1);
+  return place_of(memory, 1) == Place::device;
 }
 
 }  // namespace hrm::simt

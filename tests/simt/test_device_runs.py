@@ -7,7 +7,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "cli"))
-from hrm_cli import STOPPED, HrmTest, main, settings, sums  # noqa: E402
+from hrm_cli import STOPPED, HrmTest, main, settings, sums, write_jsonl  # noqa: E402
 
 # Small enough for kernels that run one thread after another; the horizon rises at steps 2, 3 and 4.
 SMALL = {"model__hidden_size": 32, "model__num_heads": 2, "model__layers": 2, "model__intermediate_size": 64,
@@ -68,6 +68,30 @@ class DeviceRuns(HrmTest):
         resumed = self.run_on("cuda", "stopped", "--resume", "auto", ranks=2, train__precision="bf16")
 
         self.same(self.run_on("cuda", "straight", train__precision="bf16"), resumed)
+
+    def test_a_device_says_what_the_host_says(self):
+        rows = [{"benchmark": "sums", "question": row["instruction"], "answer": row["response"]} for row in sums(12)]
+        benchmark = write_jsonl(self.folder / "eval.jsonl", rows)
+        checkpoint = self.run_on("cuda", "asked", train__precision="fp32", eval__benchmark=benchmark)
+        lines = (checkpoint.parent / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        inside = next(row for row in map(json.loads, lines) if row.get("record") == "eval")
+
+        def asked(device):
+            words = ["--checkpoint", checkpoint, *settings(device__type=device), "--max-tokens", 8]
+            answers = self.folder / f"answers {device}"
+            score = self.hrm("eval", *words, "--benchmark", benchmark, "--answers", answers, "--data", self.data,
+                             "--json", timeout=500).out
+            drawn = self.hrm("generate", *words, "--prompt", "47 + 38 =", "--temperature", 1, "--json").out
+            return json.loads(score), answers.read_text(encoding="utf-8"), drawn
+
+        score, answers, drawn = asked("cuda")
+        host_score, host_answers, host_drawn = asked("cpu")
+        self.assertEqual(answers, host_answers)
+        self.assertEqual(drawn, host_drawn)
+        self.assertEqual(score["sums"], host_score["sums"])
+        self.assertAlmostEqual(score["loss"], host_score["loss"], delta=1e-4 * host_score["loss"])
+        self.assertEqual(inside["n"], 12)
+        self.assertTrue(any(json.loads(line)["reply"] for line in answers.splitlines()))
 
 
 if __name__ == "__main__":
