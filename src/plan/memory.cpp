@@ -75,8 +75,10 @@ class Estimate {
     }
     const bool alone = config_.parallel.zero == 0 || place_.data_ranks == 1;
     const std::int64_t on_their_way = alone ? (element == float_bytes ? 0 : 1) : 2;
-    const std::int64_t embedding = table_.rows.front().count();
-    return owned() * float_bytes + (embedding + 2 * (table_.flat_size - embedding) + on_their_way * largest) * element;
+    // On the host products read every matrix in two orientations; the embedding is none.
+    const std::int64_t second_copies =
+        place_.device == DeviceType::cpu ? table_.flat_size - table_.rows.front().count() : 0;
+    return owned() * float_bytes + (table_.flat_size + second_copies + on_their_way * largest) * element;
   }
 
   std::int64_t tree() const {

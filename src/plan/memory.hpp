@@ -28,11 +28,12 @@ struct Memory {
   std::int64_t total() const { return std::accumulate(bytes.begin(), bytes.end(), std::int64_t{0}); }
 };
 
-/// What training holds at one rank, within 5 % of what is allocated. weights: own masters, compute copies in two
-/// orientations, buckets on their way. gradients: the current pack's. tree: further partial sums and what is received.
-/// optimizer: moments and EMA of the own share. activations: states and records of the deepest horizon. workspace:
-/// scratch of layer, attention, head and tensor group, staging of saves in the background. data: packs being read.
-/// Left out: the corpus index (once per node), the matrix library's own scratch, evaluation. `config` is complete.
+/// What training holds at one rank, within 5 % of what is allocated. weights: own masters, compute copies (on
+/// the host in two orientations), buckets on their way. gradients: the current pack's. tree: further partial sums and
+/// what is received. optimizer: moments and EMA of the own share. activations: states and records of the deepest
+/// horizon. workspace: scratch of layer, attention, head and tensor group, staging of saves in the background. data:
+/// packs being read. Left out: the corpus index (once per node), the matrix library's own scratch, evaluation. `config`
+/// is complete.
 Memory training_memory(const config::RunConfig& config, Precision precision, const RankPlace& place);
 
 }  // namespace hrm::plan

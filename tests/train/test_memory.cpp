@@ -7,6 +7,7 @@
 
 #include "comm/grid.hpp"
 #include "config/resolve.hpp"
+#include "tests/support/test_device.hpp"
 #include "train/learner.hpp"
 
 namespace hrm::plan {
@@ -55,6 +56,7 @@ TEST_P(TrainingMemory, IsWhatALearnerHolds) {
   const Precision precision = config::precision_type(layout.precision);
   const auto world = comm::serial_communicator();
   comm::Grid grid = comm::pretend_grid(*world, layout.rank, layout.ranks, layout.tensor);
+  grid.device = &test::test_device();
   { const train::Learner first(grid, config, precision); }  // grows the matrix library's own scratch, which stays
   std::vector<double> before;
   for (std::size_t part = 0; part < parts; ++part) {
@@ -63,7 +65,8 @@ TEST_P(TrainingMemory, IsWhatALearnerHolds) {
 
   const train::Learner learner(grid, config, precision);
   const Memory expected =
-      training_memory(config, precision, {grid.data->rank(), grid.data->size(), grid.place(), omp_get_max_threads()});
+      training_memory(config, precision,
+                      {grid.data->rank(), grid.data->size(), grid.place(), omp_get_max_threads(), grid.device->type()});
 
   for (const MemoryPart part : {MemoryPart::weights, MemoryPart::gradients, MemoryPart::tree, MemoryPart::optimizer,
                                 MemoryPart::activations, MemoryPart::workspace}) {
