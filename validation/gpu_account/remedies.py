@@ -19,8 +19,6 @@ def remedies():
                {"swiglu_forward": (1 / 3, 0.0), "swiglu_backward": (5 / 6, 0.0)}),
         Remedy("head gate in attention's epilogue, its gradient and the row sums in that of o's input gradient",
                {"head_gate_forward": (2 / 3, 0.0), "head_gate_backward": (5 / 6, 0.0), "attention row sums": (0.0, 0.0)}),
-        Remedy("injection written with its norm (add_rmsnorm_forward), gradient merges with the exit norm's",
-               {"add": (1 / 3, 0.0), "copy": (1 / 2, 0.0)}),
         Remedy("weights gathered in place, gradients stored by their first product instead of zero and add",
                {"copy of weights": (0.0, 0.0), "zero gradient": (0.0, 0.0)}),
         Remedy("attention by Hopper's own instructions (wgmma, TMA): 1.6 times the rate", {},

@@ -94,21 +94,24 @@ class Step:
     # --- recurrence -------------------------------------------------------------------------------------------------
 
     def forward(self):
+        """The first norm of a call makes the call's input too: it adds two states, or the constant row to one."""
+        rows = self.model.slots * FLOAT
         works = []
         for call in self.calls:
             constant = program.ZL_INIT in (call.first, call.second)
-            works.append(memory("add_row" if constant else "add", "merges", (2 if constant else 3) * self.state))
+            works.append(memory("add_row_rmsnorm_forward" if constant else "add_rmsnorm_forward", "norms",
+                                (3 if constant else 4) * self.state + rows))
             works += [work.times(self.model.stack_layers) for work in self.layer_forward()]
-            works.append(memory("rmsnorm_forward", "norms", 2 * self.state + self.model.slots * FLOAT))
+            # The exit norm stands for the one of the first layer that was counted already.
         return works
 
     def backward(self):
+        """The last norm of a call adds its result to others' gradients, or copies it for them."""
         works = []
         for plan in program.backward(self.calls):
             works.append(memory("rmsnorm_backward", "norms", 3 * self.state + self.model.slots * FLOAT))
             works += [work.times(self.model.stack_layers) for work in self.layer_backward()]
-            works.append(memory("add", "merges", 3 * self.state).times(plan.adds))
-            works.append(memory("copy", "merges", 2 * self.state).times(plan.copies))
+            works.append(memory("rmsnorm_backward", "norms", (2 * plan.adds + plan.copies) * self.state, 0))
         return works
 
     # --- ends of the network ----------------------------------------------------------------------------------------

@@ -5,12 +5,14 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdint>
 #include <cstdlib>
 #include <fstream>
 #include <map>
 #include <string>
 
+#include "simt/control.hpp"
 #include "simt/kernel_names.hpp"
 #include "simt/multiprocessor.hpp"
 #include "simt/runtime.hpp"
@@ -42,32 +44,52 @@ class ByteCounts {
   }
 
   void count(const void* address, std::size_t bytes, std::int64_t Bytes::*direction) {
-    if (prefix_ != nullptr && in_device_memory(address)) {
+    if (prefix_ != nullptr && on_device(address)) {
       by_kernel_[last_launched()].*direction += static_cast<std::int64_t>(bytes);
     }
   }
 
  private:
+  /// in_device_memory, remembered for the 16 bytes around an address while the kernel runs, which allocates nothing.
+  bool on_device(const void* address) {
+    const auto place = reinterpret_cast<std::uintptr_t>(address) / 16;
+    Known& known = known_[place % known_.size()];
+    const std::int64_t launch = hrm::simt::counts().launches;
+    if (known.place != place || known.launch != launch) {
+      known = {place, launch, in_device_memory(address)};
+    }
+    return known.device;
+  }
+
+  struct Known {
+    std::uintptr_t place = 0;
+    std::int64_t launch = -1;
+    bool device = false;
+  };
+  std::array<Known, 16384> known_{};
   const char* prefix_ = std::getenv("HRM_SIMT_BYTES");
   std::map<const void*, Bytes> by_kernel_;
 };
 
 /// How often a fiber asked not to be looked at: the shim does where it works on its own behalf.
-struct Fiber {
+struct Muting {
   int muted = 0;
 };
-thread_local Fiber own;
-thread_local Fiber* running = nullptr;
+thread_local Muting own;
+thread_local Muting* running = nullptr;
 
-Fiber* current() {
+Muting* current() {
   return running == nullptr ? &own : running;
 }
 
-/// Only accesses of kernels count.
+/// Only accesses of kernels count, not those that counting makes: the shim asked for its memory is instrumented too.
 void count(const void* address, std::size_t bytes, std::int64_t Bytes::*direction) {
   if (multiprocessor_now != nullptr && current()->muted == 0) {
     static ByteCounts counts;
+    Muting& now = *current();
+    ++now.muted;
     counts.count(address, bytes, direction);
+    --now.muted;
   }
 }
 
@@ -108,13 +130,13 @@ void* __tsan_get_current_fiber() {
   return hrm::simt::current();
 }
 void* __tsan_create_fiber(unsigned) {
-  return new hrm::simt::Fiber;
+  return new hrm::simt::Muting;
 }
 void __tsan_destroy_fiber(void* fiber) {
-  delete static_cast<hrm::simt::Fiber*>(fiber);
+  delete static_cast<hrm::simt::Muting*>(fiber);
 }
 void __tsan_switch_to_fiber(void* fiber, unsigned) {
-  hrm::simt::running = static_cast<hrm::simt::Fiber*>(fiber);
+  hrm::simt::running = static_cast<hrm::simt::Muting*>(fiber);
 }
 void AnnotateIgnoreReadsBegin(const char*, int) {
   ++hrm::simt::current()->muted;
