@@ -38,8 +38,10 @@ class Done:
     err: str
 
     def last_line(self):
-        lines = [line for line in (self.err or self.out).splitlines() if line.strip()]
-        return lines[-1][:160] if lines else "no message"
+        """Of the program's own message where there is one, else of anything but rules."""
+        lines = [line for line in (self.err + self.out).splitlines() if any(map(str.isalnum, line))]
+        own = [line for line in lines if line.startswith("hrm: error")]
+        return (own or lines or ["no message"])[-1][:160]
 
     def json(self):
         """The last line of standard output as JSON."""
