@@ -77,8 +77,8 @@ __device__ __forceinline__ void update_pack(const AdamAtan2Segment& segment, con
                                             std::int64_t n, T* compute) {
   const Pack16<float> g = [&] {
     const float* from = share.g + (at - segment.first + segment.gradient_first);
-    return aligned && (segment.gradient_first - segment.first) % 4 == 0 ? load_part<aligned>(from, n)
-                                                                        : load_part<false>(from, n);
+    const bool whole = aligned && (segment.gradient_first - segment.first) % 4 == 0;
+    return whole ? load_part<aligned>(from, n) : load_part<false>(from, n);  // NOLINT(bugprone-branch-clone)
   }();
   const auto load = [&](const float* x) { return x != nullptr ? load_part<aligned>(x + at, n) : Pack16<float>{}; };
   Pack16<float> w = load(share.w);

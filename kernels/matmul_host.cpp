@@ -104,8 +104,8 @@ void LinearWeights<T>::load(Stream stream, std::span<const float> master) {
 
 template <class T>
 void LinearWeights<T>::load(Stream stream, std::span<const bf16> values) requires std::is_same_v<T, bf16> {
-  packed_ ? packed_->pack(values)
-          : kernels::copy<bf16>(stream, {values.data(), out_, in_}, Matrix<bf16>(plain_.data(), out_, in_));
+  const Matrix<const bf16> source(values.data(), out_, in_);
+  packed_ ? packed_->pack(values) : kernels::copy<bf16>(stream, source, Matrix<bf16>(plain_.data(), out_, in_));
 }
 
 template <class T>

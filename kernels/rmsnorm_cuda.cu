@@ -228,6 +228,7 @@ void rmsnorm_backward(Stream stream, Matrix<const T> y, std::span<const float> r
   rmsnorm_backward_merge<T>(stream, y, rstd, dy, dx, accumulate, {}, {});
 }
 
+// NOLINTBEGIN(bugprone-macro-parentheses): T is a type
 #define HRM_INSTANTIATE(T)                                                                                           \
   template void rmsnorm_forward(Stream, Matrix<const T>, float, Matrix<T>, std::span<float>);                        \
   template void add_rmsnorm_forward(Stream, Matrix<const T>, Matrix<const T>, float, Matrix<T>, Matrix<T>,           \
@@ -238,5 +239,6 @@ void rmsnorm_backward(Stream stream, Matrix<const T> y, std::span<const float> r
 HRM_INSTANTIATE(float)
 HRM_INSTANTIATE(bf16)
 #undef HRM_INSTANTIATE
+// NOLINTEND(bugprone-macro-parentheses)
 
 }  // namespace hrm::kernels::cuda

@@ -82,6 +82,8 @@ class GradientTree {
   /// Collective: ends all reductions; all own packs are done. What compute() gets from now on sees the sums. Returns
   /// the seconds this took.
   double reduce();
+  /// Passed by the device when the sums of the last reduce() are there.
+  Event reduced() const { return reduced_; }
   /// (flat_size): valid after reduce() in the own shares of `owners`, zero in buckets that were never finished; until
   /// the next start().
   std::span<float> result();

@@ -17,6 +17,7 @@ class SentLists {
   /// Bytes that a list of `count` takes at most.
   template <class T>
   static constexpr std::int64_t bytes(std::int64_t count) {
+    // NOLINTNEXTLINE(bugprone-sizeof-expression): T may be a pointer
     return count * static_cast<std::int64_t>(sizeof(T)) + alignment;
   }
 
@@ -34,7 +35,7 @@ class SentLists {
   };
   template <class T>
   Place<T> place(std::size_t count) {
-    const std::size_t offset = take(count * sizeof(T));
+    const std::size_t offset = take(count * sizeof(T));  // NOLINT(bugprone-sizeof-expression)
     return {{reinterpret_cast<T*>(staging_[turn_].data() + offset), count},
             {reinterpret_cast<const T*>(memory_.data() + offset), count}};
   }

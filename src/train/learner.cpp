@@ -90,6 +90,7 @@ Learner::Learner(comm::Grid& grid, const config::RunConfig& config, Precision pr
                   static_cast<std::size_t>(flat_blocks(table()) * grid.place().size));
   rows_left_.reserve(table().buckets.size());
   network_->set_feed(&gather_);
+  packs_end_ = device().make_event();
   comm::share_product_choices(grid);
 }
 
@@ -252,9 +253,13 @@ StepResult Learner::finish_step(model::Horizon horizon, double learning_rate, co
                                 const Accept& accept) {
   StepResult result;
   const DeviceRange range(device(), "reduction and update");
-  seconds_.communication += tree_.reduce();
+  device().record(packs_end_, device().compute());
+  const double reducing = tree_.reduce();
   start_square_sums();
   device().wait(device().compute());  // the only wait of a step
+  // A device is still at its packs when the host is done with them: its own clock tells what was exposed.
+  seconds_.communication +=
+      device().is_host() ? reducing : std::max(0.0, device().seconds(packs_end_, tree_.reduced()));
   take_seconds();
   share_scalars(result, votes);
   result.updated = result.finite && (!accept || accept(result));

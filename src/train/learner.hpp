@@ -149,6 +149,7 @@ class Learner {
   std::vector<double> scalars_;        ///< votes, sums per pack, square sums per flat block of every tensor rank
   Buffer<model::PackSums> pack_sums_;  ///< of the own packs; the device writes them
   std::int64_t packs_done_ = 0;
+  Event packs_end_;                       ///< the device is done with a step's packs
   Buffer<double> square_sums_;            ///< of the own flat blocks, on the device …
   Buffer<double> host_square_sums_;       ///< … and where the host reads them
   std::array<Buffer<float>, 4> mirrors_;  ///< host copies of weights and optimizer state, on devices only
