@@ -104,8 +104,11 @@ void LinearWeights<T>::load(Stream stream, std::span<const float> master) {
 
 template <class T>
 void LinearWeights<T>::load(Stream stream, std::span<const bf16> values) requires std::is_same_v<T, bf16> {
-  const Matrix<const bf16> source(values.data(), out_, in_);
-  packed_ ? packed_->pack(values) : kernels::copy<bf16>(stream, source, Matrix<bf16>(plain_.data(), out_, in_));
+  if (packed_) {
+    packed_->pack(values);
+  } else if constexpr (std::is_same_v<T, bf16>) {  // clang 14 reads the body for float too
+    kernels::copy<T>(stream, {values.data(), out_, in_}, Matrix<T>(plain_.data(), out_, in_));
+  }
 }
 
 template <class T>
