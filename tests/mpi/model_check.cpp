@@ -150,8 +150,8 @@ Outcome run(const config::ModelConfig& model, const Options& options, comm::Comm
 
   Outcome outcome;
   outcome.trained = network->forward_backward(pack.view(), horizons(model).back(), 7.0, sink);
-  outcome.losses.assign(network->row_losses().begin(), network->row_losses().end());
   outcome.evaluated = network->evaluate(pack.view());
+  outcome.losses.assign(network->row_losses().begin(), network->row_losses().end());
 
   expect(kernels::primitives_created() == primitives, "a step makes no matrix product");
   expect(memory_bytes_total() == memory, "a step takes no memory");
