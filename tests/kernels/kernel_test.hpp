@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/bf16.hpp"
+#include "base/buffer.hpp"
 #include "base/device.hpp"
 #include "base/matrix.hpp"
 #include "base/random.hpp"
@@ -20,8 +21,8 @@ namespace hrm::test {
 
 using Values = std::vector<double>;
 
-/// Where the operations under test run: on the host, or (test_kernels_simt) as CUDA kernels over the shim of
-/// tests/simt, whose device memory is host memory.
+/// Where the operations under test run: on the host, or as CUDA kernels over the shim of tests/simt, whose device memory
+/// is host memory (test_kernels_simt), or on a GPU (test_kernels_gpu).
 inline Stream test_stream() {
 #ifdef HRM_TEST_CUDA
   return {DeviceType::cuda, nullptr};
@@ -29,6 +30,15 @@ inline Stream test_stream() {
   return {};
 #endif
 }
+
+/// A device whose memory the operations under test reach; they reach that of vectors too.
+#ifdef HRM_TEST_GPU
+Device& test_device();
+#else
+inline Device& test_device() {
+  return host_device();
+}
+#endif
 
 /// Standard normal numbers times `scale`.
 inline Values normals(std::int64_t count, std::uint64_t seed, double scale = 1.0) {

@@ -30,8 +30,8 @@ struct State {
 /// The update of one tensor that fills its share.
 void update(const kernels::AdamAtan2Step& step, std::span<float> w, std::span<const float> g, std::span<float> m,
             std::span<float> v, std::span<float> e) {
-  const kernels::AdamAtan2Segment all{step, 0, 0, std::ssize(w)};
-  kernels::adam_atan2_segments<float>(test_stream(), {&all, 1}, w, g, m, v, e, {}, nullptr);
+  const std::vector<kernels::AdamAtan2Segment> all = {{step, 0, 0, std::ssize(w)}};
+  kernels::adam_atan2_segments<float>(test_stream(), all, w, g, m, v, e, {}, nullptr);
 }
 
 TEST(AdamAtan2, FollowsTheReferenceOverSeveralUpdates) {
@@ -182,16 +182,17 @@ TYPED_TEST(AdamAtan2Segments, UpdateTheirElementsByTheReferenceAndNoOthers) {
 TYPED_TEST(AdamAtan2Segments, DoNothingWhereTheUpdateIsRefused) {
   const Shares share;
   const std::vector<float> g = narrowed(share.gradient);
-  for (const std::int32_t accept : {0, 1}) {
+  for (const std::int32_t accepted : {0, 1}) {
+    const std::vector<std::int32_t> accept = {accepted};
     State state(share.start);
     std::vector<TypeParam> compute(Shares::size, from_float<TypeParam>(5.0F));
 
     kernels::adam_atan2_segments<TypeParam>(test_stream(), share.segments, state.w, g, state.m, state.v, state.e,
-                                            compute, &accept);
+                                            compute, accept.data());
 
-    EXPECT_EQ(state.w == narrowed(share.start), accept == 0);
-    EXPECT_EQ(state.v == std::vector<float>(Shares::size), accept == 0);
-    EXPECT_EQ(to_float(compute[3]) == 5.0F, accept == 0);
+    EXPECT_EQ(state.w == narrowed(share.start), accepted == 0);
+    EXPECT_EQ(state.v == std::vector<float>(Shares::size), accepted == 0);
+    EXPECT_EQ(to_float(compute[3]) == 5.0F, accepted == 0);
   }
 }
 

@@ -76,7 +76,7 @@ struct Problem {
   kernels::AttentionWorkspace workspace() const {
     kernels::AttentionWorkspace workspace(c.cu_seqlens.back(), static_cast<std::int64_t>(c.head_dim));
     if (test_stream().device == DeviceType::cuda) {
-      workspace.memory = Buffer<float>(heads() * tokens);
+      workspace.memory = Buffer<float>(heads() * tokens, MemoryPart::workspace, test_device().staging());
     }
     return workspace;
   }

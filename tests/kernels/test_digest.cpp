@@ -9,9 +9,9 @@ namespace {
 template <class T>
 std::uint64_t digest_on_device(std::span<const T> values, std::uint64_t first) {
   std::vector<std::uint64_t> scratch(kernels::digest_scratch);
-  std::uint64_t sum = 1;
-  kernels::digest_values<T>(test_stream(), values, first, scratch, &sum);
-  return sum;
+  std::vector<std::uint64_t> sum = {1};
+  kernels::digest_values<T>(test_stream(), values, first, scratch, sum.data());
+  return sum[0];
 }
 
 template <class T>

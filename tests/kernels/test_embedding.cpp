@@ -37,7 +37,7 @@ void add_gradient(const std::vector<std::int32_t>& ids, const Stored<T>& dx, Mat
                   std::int32_t first = 0) {
   kernels::EmbeddingOrderBuffer buffer(std::ssize(ids));
   kernels::sort_by_id(ids, buffer);
-  Buffer<std::int32_t> copy(std::ssize(buffer.words()));
+  Buffer<std::int32_t> copy(std::ssize(buffer.words()), MemoryPart::workspace, test_device().staging());
   std::copy(buffer.words().begin(), buffer.words().end(), copy.data());
   const kernels::EmbeddingOrder order = buffer.order_at(copy.data());
   std::vector<float> partials(static_cast<std::size_t>(order.partial_rows * dtable.cols), std::nanf(""));

@@ -36,9 +36,9 @@ Rows some_rows(std::size_t count, std::uint64_t longest, std::uint64_t wrong, st
 }
 
 kernels::PackSums sums_of(const Rows& rows) {
-  kernels::PackSums sums{-1, -1, -1, -1, -1};
-  kernels::pack_sums(test_stream(), rows.loss, rows.argmax, rows.labels, rows.sequence, &sums);
-  return sums;
+  std::vector<kernels::PackSums> sums = {{-1, -1, -1, -1, -1}};
+  kernels::pack_sums(test_stream(), rows.loss, rows.argmax, rows.labels, rows.sequence, sums.data());
+  return sums[0];
 }
 
 TEST(PackSums, EqualAPlainCount) {

@@ -19,7 +19,7 @@ TYPED_TEST(Rope, RotatesByThePositionsAngle) {
     for (const std::int64_t head_dim : {2, 6, 16, 20, 32, 64, 70, 128, 528}) {
       const std::int64_t gap = head_dim % 16 == 0 ? 8 : 3;
       const std::int64_t cols = 3 * head_dim;
-      const kernels::RopeTable table(4096, head_dim, theta);
+      const kernels::RopeTable table(4096, head_dim, theta, test_device());
       const Values x = rounded<TypeParam>(normals(7 * cols, 1));
       Stored<TypeParam> there(x, cols, gap);
       Stored<TypeParam> back(x, cols, gap);
@@ -38,7 +38,7 @@ TYPED_TEST(Rope, RotatesByThePositionsAngle) {
 // q and k are neighbours in memory: more heads than a GPU block rotates at once.
 TYPED_TEST(Rope, OneCallForQAndKEqualsTwo) {
   const std::vector<std::int32_t> positions = {0, 5, 9, 63};
-  const kernels::RopeTable table(64, 128, theta);
+  const kernels::RopeTable table(64, 128, theta, test_device());
   const std::int64_t width = 20 * 128;
   Stored<TypeParam> together(normals(4 * 2 * width, 5), 2 * width, 8);
   Stored<TypeParam> apart(normals(4 * 2 * width, 5), 2 * width, 8);
@@ -52,7 +52,7 @@ TYPED_TEST(Rope, OneCallForQAndKEqualsTwo) {
 }
 
 TYPED_TEST(Rope, IsTheSameOnAnyNumberOfThreads) {
-  const kernels::RopeTable table(512, 20, theta);
+  const kernels::RopeTable table(512, 20, theta, test_device());
   std::vector<std::int32_t> positions(512);
   for (std::size_t i = 0; i < positions.size(); ++i) {
     positions[i] = static_cast<std::int32_t>(i);
