@@ -8,7 +8,11 @@ namespace {
 
 /// Most threads of a block whose threads hold `held` packs.
 constexpr int norm_threads(int held) {
-  return held == 1 ? 64 : held == 2 ? 256 : 512;
+  return held == 1 ? 256 : 512;
+}
+/// Blocks of so many threads that a multiprocessor is to hold: what is under way to it hides its memory's latency.
+constexpr int norm_blocks(int held) {
+  return held == 1 ? 4 : held == 2 ? 2 : 1;
 }
 
 /// One block per row: every thread holds `held` packs of it in registers, so that each element is read once. A row
@@ -112,7 +116,7 @@ __device__ __forceinline__ void spread(const Targets<T>& targets, const Pack16<T
 }
 
 template <class T, int held, bool aligned>
-__global__ void __launch_bounds__(norm_threads(held), held == 4 ? 1 : 3)
+__global__ void __launch_bounds__(norm_threads(held), norm_blocks(held))
     norm_backward(Matrix<const T> y, const float* rstd, Matrix<const T> dy, Matrix<T> dx, bool accumulate,
                   Targets<T> targets) {
   constexpr int count = Pack16<T>::count;

@@ -15,24 +15,31 @@ __global__ void __launch_bounds__(rope_threads)
   constexpr int count = Pack16<T>::count;
   const std::int64_t row = blockIdx.x;
   const std::int64_t half = angles.half;
-  const std::int64_t angle = position_ids[row] * half;
   for (std::int64_t j = static_cast<std::int64_t>(threadIdx.x) * count; j < half; j += blockDim.x * count) {
     const std::int64_t left = half - j;
-    const FloatsOf<T> c = load_floats<aligned, T>(angles.cos + angle + j, left);
-    const FloatsOf<T> s = load_floats<aligned, T>(angles.sin + angle + j, left);
-    for (std::int64_t head = threadIdx.y; head * 2 * half < x.cols; head += blockDim.y) {
-      T* low = x.row(row) + head * 2 * half + j;
-      T* high = low + half;
-      const Pack16<T> a = load_part<aligned>(static_cast<const T*>(low), left);
-      const Pack16<T> b = load_part<aligned>(static_cast<const T*>(high), left);
+    const auto low_of = [&](std::int64_t head) { return x.row(row) + head * 2 * half + j; };
+    std::int64_t head = threadIdx.y;
+    // On their way before the angles, which wait for the position.
+    Pack16<T> a = load_part<aligned>(static_cast<const T*>(low_of(head)), left);
+    Pack16<T> b = load_part<aligned>(static_cast<const T*>(low_of(head) + half), left);
+    const std::int64_t angle = position_ids[row] * half + j;
+    const FloatsOf<T> c = load_floats<aligned, T>(angles.cos + angle, left);
+    const FloatsOf<T> s = load_floats<aligned, T>(angles.sin + angle, left);
+    while (true) {
       const auto rotated_low = [&](int i) {
         return fmaf(-to_float(b.values[i]), direction * s[i], to_float(a.values[i]) * c[i]);
       };
       const auto rotated_high = [&](int i) {
         return fmaf(to_float(a.values[i]), direction * s[i], to_float(b.values[i]) * c[i]);
       };
-      store_part<aligned>(low, make_pack<T>(rotated_low), left);
-      store_part<aligned>(high, make_pack<T>(rotated_high), left);
+      store_part<aligned>(low_of(head), make_pack<T>(rotated_low), left);
+      store_part<aligned>(low_of(head) + half, make_pack<T>(rotated_high), left);
+      head += blockDim.y;
+      if (head * 2 * half >= x.cols) {
+        break;
+      }
+      a = load_part<aligned>(static_cast<const T*>(low_of(head)), left);
+      b = load_part<aligned>(static_cast<const T*>(low_of(head) + half), left);
     }
   }
 }

@@ -47,7 +47,7 @@ def parse(arguments=None):
     parser.add_argument("--data", default=os.environ.get("HRM_TEST_DATA", ""), help="folder with golden/ (HRM_TEST_DATA)")
     parser.add_argument("--gpus", type=int, default=0, help="so many (default: all that nvidia-smi shows)")
     parser.add_argument("--launcher", type=shlex.split, default=["mpirun"], help="starts several ranks (mpirun)")
-    parser.add_argument("--kernel-tests", default="^(gpu|cuda|device)[._]", help="tests of ctest that need a GPU [regex]")
+    parser.add_argument("--kernel-tests", type=pathlib.Path, help="their program; default: bin/test_kernels_gpu of --build")
     parser.add_argument("--configs", type=lambda text: text.split(","),
                         default=[str(ROOT / "configs" / f"{name}.cfg") for name in ("B", "L", "XL")],
                         help="configurations to measure, the largest last (B, L, XL)")
@@ -66,6 +66,7 @@ def complete(options, gpus):
     """What depends on the machine."""
     options.given_hrm = options.hrm is not None
     options.hrm = (options.hrm or options.build / "hrm").resolve()
+    options.kernel_tests = options.kernel_tests or options.build / "bin" / "test_kernels_gpu"
     options.out = options.out.resolve()
     options.gpus_found = gpus.count
     options.gpus = options.gpus or max(gpus.count, 1)
