@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "base/device.hpp"
+
 namespace hrm::comm {
 
 /// One point-to-point transfer of an exchange. Either side may be this rank itself (a local copy).
@@ -43,17 +45,19 @@ class Communicator {
   /// Starts all transfers of this rank; messages between one pair of ranks match in order. Any size: split into
   /// chunks inside. One exchange at a time. `poll` drives progress between operations and says whether nothing is under
   /// way any more; `finish_exchange` waits for that. Spans stay alive and unchanged until then.
+  ///
+  /// `finish_exchange_before(stream)` is for whoever goes on with that stream alone: what is put on it from now on
+  /// comes behind the exchange, and the next one may start. Where device memory travels the host does not wait for
+  /// that.
   virtual void start_exchange(std::span<const Send> sends, std::span<const Receive> receives) = 0;
   virtual bool poll() = 0;
   virtual void finish_exchange() = 0;
+  virtual void finish_exchange_before(Stream) { finish_exchange(); }
 
   /// Starts the sum over ranks of `data` in whatever order the library likes: part [first[rank], first[rank + 1]) of it
   /// arrives in `mine`. first has size() + 1 entries. Ends as an exchange does.
   virtual void start_reduce_scatter(std::span<const float> data, std::span<const std::int64_t> first,
                                     std::span<float> mine) = 0;
-
-  /// Rank r's part [first[r], first[r+1]) of `data` goes to every rank, in place. first has size()+1 entries, in bytes.
-  virtual void all_gather(std::span<std::byte> data, std::span<const std::int64_t> first) = 0;
 
   /// The ranks that give the same `color`, in the order of this group; collective.
   virtual std::unique_ptr<Communicator> split(int color) = 0;

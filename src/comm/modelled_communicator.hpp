@@ -36,7 +36,6 @@ class ModelledCommunicator final : public Communicator {
   /// The messages of a ring.
   void start_reduce_scatter(std::span<const float> data, std::span<const std::int64_t> first,
                             std::span<float> mine) override;
-  void all_gather(std::span<std::byte>, std::span<const std::int64_t>) override {}
   std::unique_ptr<Communicator> split(int color) override;
   std::unique_ptr<Communicator> node_group() override { return nullptr; }
   void* native() override { return nullptr; }

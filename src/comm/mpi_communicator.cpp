@@ -53,7 +53,6 @@ class MpiCommunicator final : public Communicator {
   bool poll() override;
   void start_reduce_scatter(std::span<const float> data, std::span<const std::int64_t> first,
                             std::span<float> mine) override;
-  void all_gather(std::span<std::byte> data, std::span<const std::int64_t> first) override;
   std::unique_ptr<Communicator> split(int color) override;
   std::unique_ptr<Communicator> node_group() override;
   void* native() override { return &handle_; }
@@ -166,10 +165,6 @@ void MpiCommunicator::ring(std::byte* data, std::span<const std::int64_t> first)
     post_send(part(outgoing), right, ring_tag);
     wait_all();
   }
-}
-
-void MpiCommunicator::all_gather(std::span<std::byte> data, std::span<const std::int64_t> first) {
-  ring(data.data(), first);
 }
 
 void MpiCommunicator::start_reduce_scatter(std::span<const float> data, std::span<const std::int64_t> first,

@@ -57,9 +57,9 @@ class NcclCommunicator final : public Communicator {
   void start_exchange(std::span<const Send> sends, std::span<const Receive> receives) override;
   bool poll() override;
   void finish_exchange() override;
+  void finish_exchange_before(Stream stream) override;
   void start_reduce_scatter(std::span<const float> data, std::span<const std::int64_t> first,
                             std::span<float> mine) override;
-  void all_gather(std::span<std::byte> data, std::span<const std::int64_t> first) override;
   std::unique_ptr<Communicator> split(int color) override {
     return std::make_unique<NcclCommunicator>(host_->split(color), deadline_, compute_);
   }
@@ -69,6 +69,7 @@ class NcclCommunicator final : public Communicator {
  private:
   enum class Stage { idle, issuing, running };  ///< issuing: NCCL puts it on the stream in the background
 
+  bool poll_issue();
   void begin(const char* what, std::size_t bytes);
   void issued(GroupCall& calls);
   void watch_deadline() const;
@@ -127,10 +128,8 @@ void NcclCommunicator::watch_deadline() const {
   }
 }
 
-bool NcclCommunicator::poll() {
-  if (stage_ == Stage::idle) {
-    return true;
-  }
+/// Whether the operation is on the stream, with done_ behind it.
+bool NcclCommunicator::poll_issue() {
   const int state = group_->state();
   if (state == ncclInProgress) {
     watch_deadline();
@@ -144,6 +143,16 @@ bool NcclCommunicator::poll() {
     cuda_check(cudaEventRecord(done_.get(), stream_.get()), "cudaEventRecord");
     stage_ = Stage::running;
     stage_time_.restart();
+  }
+  return true;
+}
+
+bool NcclCommunicator::poll() {
+  if (stage_ == Stage::idle) {
+    return true;
+  }
+  if (!poll_issue()) {
+    return false;
   }
   const cudaError_t code = cudaEventQuery(done_.get());
   if (code == cudaErrorNotReady) {
@@ -159,6 +168,18 @@ void NcclCommunicator::finish_exchange() {
   while (!poll()) {
     std::this_thread::yield();
   }
+}
+
+/// Whether it ends in time is not looked at again: an error shows at the next operation, a stall to the watchdog.
+void NcclCommunicator::finish_exchange_before(Stream stream) {
+  if (stage_ == Stage::idle) {
+    return;
+  }
+  while (!poll_issue()) {
+    std::this_thread::yield();
+  }
+  cuda_check(cudaStreamWaitEvent(static_cast<cudaStream_t>(stream.native), done_.get(), 0), "cudaStreamWaitEvent");
+  stage_ = Stage::idle;
 }
 
 void NcclCommunicator::start_exchange(std::span<const Send> sends, std::span<const Receive> receives) {
@@ -212,22 +233,6 @@ void NcclCommunicator::start_reduce_scatter(std::span<const float> data, std::sp
     }
   }
   issued(calls);
-}
-
-void NcclCommunicator::all_gather(std::span<std::byte> data, std::span<const std::int64_t> first) {
-  ensure(std::ssize(first) == size() + 1, "a gather needs size() + 1 borders");
-  begin("all-gather", data.size());
-  GroupCall calls;
-  for (int r = 0; r < size(); ++r) {
-    std::byte* part = data.data() + first[static_cast<std::size_t>(r)];
-    const auto count =
-        static_cast<std::size_t>(first[static_cast<std::size_t>(r) + 1] - first[static_cast<std::size_t>(r)]);
-    if (count > 0) {
-      nccl_check(ncclBroadcast(part, part, count, ncclInt8, r, group_->get(), stream_.get()), "ncclBroadcast");
-    }
-  }
-  issued(calls);
-  finish_exchange();
 }
 
 }  // namespace

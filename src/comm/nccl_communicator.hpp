@@ -9,10 +9,10 @@ namespace hrm::comm {
 
 /// The group of `host`, collective over it, on the current device (cudaSetDevice comes first; one device per rank).
 ///
-/// Exchanges, reduce-scatter sums and all_gather take device memory; they begin when the work that `compute` (a
-/// cudaStream_t; null: the default stream) holds at their start is done. Work that is put on any stream after poll() or
-/// finish_exchange() said so sees what arrived. Everything else takes host memory and goes to `host`, whose native()
-/// and node_group() these are.
+/// Exchanges and reduce-scatter sums take device memory; they begin when the work that `compute` (a cudaStream_t; null:
+/// the default stream) holds at their start is done. Work that is put on any stream after poll() or finish_exchange()
+/// said so sees what arrived. Everything else takes host memory and goes to `host`, whose native() and node_group()
+/// these are.
 ///
 /// An exchange moves bytes, so no bit depends on how. The order of start_reduce_scatter's sum is NCCL's: it depends on
 /// its version, the number of ranks, the machine and NCCL_ALGO, NCCL_PROTO and the like.

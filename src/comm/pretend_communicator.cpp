@@ -22,7 +22,6 @@ class PretendCommunicator final : public Communicator {
   void start_reduce_scatter(std::span<const float>, std::span<const std::int64_t>, std::span<float>) override {
     refuse();
   }
-  void all_gather(std::span<std::byte>, std::span<const std::int64_t>) override { refuse(); }
   std::unique_ptr<Communicator> split(int) override { refuse(); }
   std::unique_ptr<Communicator> node_group() override { return nullptr; }
   void* native() override { return nullptr; }

@@ -86,7 +86,7 @@ void Head<T>::entropy(Stream stream, const PackWork& pack, std::int64_t first, s
   const TensorPlace& place = group.place();
   const std::span<kernels::EntropyPart> parts = parts_.span(0, place.size * rows);
   kernels::cross_entropy_parts(stream, logits, labels, first_token, parts_.span(place.rank * rows, rows));
-  group.gather_parts(parts);
+  group.gather_parts(stream, parts);
   kernels::cross_entropy_join(stream, parts, labels, loss, argmax);
   if (backward) {
     kernels::cross_entropy_gradient<T>(stream, logits, labels, first_token, parts, scale, d_logits);

@@ -50,7 +50,6 @@ TensorGroup<T>::TensorGroup(const TensorParallel& parallel, std::int64_t most_ro
   parts_.reserve(size);
   sends_.reserve(size);
   receives_.reserve(size);
-  borders_.resize(size + 1);
 }
 
 template <class T>
@@ -66,16 +65,16 @@ RowShare TensorGroup<T>::share(const TensorPlace& place, bool sequence, std::int
 }
 
 template <class T>
-void TensorGroup<T>::exchange() {
+void TensorGroup<T>::exchange(Stream stream) {
   const Timer timer;
   group_->start_exchange(sends_, receives_);
-  group_->finish_exchange();
+  group_->finish_exchange_before(stream);
   waited_ += timer.seconds();
 }
 
 /// Every rank's share of `states` (all, D) goes to all others.
 template <class T>
-void TensorGroup<T>::exchange_rows(Matrix<T> states) {
+void TensorGroup<T>::exchange_rows(Stream stream, Matrix<T> states) {
   sends_.clear();
   receives_.clear();
   const RowShare own = share_of(place_, states.rows);
@@ -86,7 +85,7 @@ void TensorGroup<T>::exchange_rows(Matrix<T> states) {
       receives_.push_back({rank, bytes_of(states.slice(theirs.first, theirs.own))});
     }
   }
-  exchange();
+  exchange(stream);
 }
 
 template <class T>
@@ -98,7 +97,7 @@ Matrix<const T> TensorGroup<T>::gather(Stream stream, Matrix<const T> mine, std:
   const RowShare own = share(all);
   ensure(mine.rows == own.own && mine.cols == width_, "shape of a rank's rows does not match");
   kernels::copy<T>(stream, mine, whole.slice(own.first, own.own));
-  exchange_rows(whole);
+  exchange_rows(stream, whole);
   return whole;
 }
 
@@ -122,28 +121,32 @@ void TensorGroup<T>::reduce(Stream stream, std::int64_t all, Matrix<T> out, bool
     sends_.push_back({rank, bytes_of(mine.slice(theirs.first, theirs.own))});
     receives_.push_back({rank, bytes_of(received(rank))});
   }
-  exchange();
+  exchange(stream);
   kernels::sum_parts<T>(stream, parts_, sequence_ ? out : out.slice(own.first, own.own), accumulate);
   if (!sequence_) {
-    exchange_rows(out);
+    exchange_rows(stream, out);
   }
 }
 
 /// `data` is cut evenly among the ranks.
 template <class T>
-void TensorGroup<T>::all_gather(std::span<std::byte> data) {
-  const std::int64_t part = std::ssize(data) / place_.size;
-  for (std::size_t rank = 0; rank < borders_.size(); ++rank) {
-    borders_[rank] = static_cast<std::int64_t>(rank) * part;
+void TensorGroup<T>::all_gather(Stream stream, std::span<std::byte> data) {
+  const std::size_t part = data.size() / static_cast<std::size_t>(place_.size);
+  const auto part_of = [&](int rank) { return data.subspan(static_cast<std::size_t>(rank) * part, part); };
+  sends_.clear();
+  receives_.clear();
+  for (int rank = 0; rank < place_.size; ++rank) {
+    if (rank != place_.rank) {
+      sends_.push_back({rank, part_of(place_.rank)});
+      receives_.push_back({rank, part_of(rank)});
+    }
   }
-  const Timer timer;
-  group_->all_gather(data, borders_);
-  waited_ += timer.seconds();
+  exchange(stream);
 }
 
 template <class T>
-void TensorGroup<T>::gather_parts(std::span<kernels::EntropyPart> parts) {
-  all_gather(std::as_writable_bytes(parts));
+void TensorGroup<T>::gather_parts(Stream stream, std::span<kernels::EntropyPart> parts) {
+  all_gather(stream, std::as_writable_bytes(parts));
 }
 
 template <class T>
@@ -152,7 +155,7 @@ void TensorGroup<T>::gather_columns(Stream stream, Matrix<const float> mine, std
   const std::int64_t count = mine.rows * mine.cols;
   const auto part = [&](int rank) { return Matrix<float>(space.data() + rank * count, mine.rows, mine.cols); };
   kernels::copy<float>(stream, mine, part(place_.rank));
-  all_gather(std::as_writable_bytes(space.first(static_cast<std::size_t>(place_.size * count))));
+  all_gather(stream, std::as_writable_bytes(space.first(static_cast<std::size_t>(place_.size * count))));
   for (int rank = 0; rank < place_.size; ++rank) {
     kernels::copy<float>(stream, part(rank), whole.columns(rank * mine.cols, mine.cols));
   }

@@ -32,7 +32,8 @@ class TensorGroup {
 
   bool alone() const { return place_.size == 1; }
   const TensorPlace& place() const { return place_; }
-  /// Seconds spent in exchanges since construction.
+  /// Seconds that the host spent in exchanges since construction. On a device an exchange has its place in the stream,
+  /// where its own time counts.
   double waited() const { return waited_; }
   /// This rank's share: a contiguous part whose sizes differ by at most one between ranks, or every row where the rows
   /// are not shared.
@@ -49,14 +50,14 @@ class TensorGroup {
   void reduce(Stream stream, std::int64_t all, Matrix<T> out, bool accumulate);
 
   /// parts (size, n) with this rank's n in their place: then those of all ranks.
-  void gather_parts(std::span<kernels::EntropyPart> parts);
+  void gather_parts(Stream stream, std::span<kernels::EntropyPart> parts);
   /// whole (rows, size n) from the columns `mine` (rows, n) of every rank, by way of `space` (size rows n).
   void gather_columns(Stream stream, Matrix<const float> mine, std::span<float> space, Matrix<float> whole);
 
  private:
-  void exchange();
-  void exchange_rows(Matrix<T> states);
-  void all_gather(std::span<std::byte> data);
+  void exchange(Stream stream);
+  void exchange_rows(Stream stream, Matrix<T> states);
+  void all_gather(Stream stream, std::span<std::byte> data);
 
   comm::Communicator* group_;
   TensorPlace place_;
@@ -68,7 +69,6 @@ class TensorGroup {
   std::vector<Matrix<const T>> parts_;
   std::vector<comm::Send> sends_;
   std::vector<comm::Receive> receives_;
-  std::vector<std::int64_t> borders_;
   double waited_ = 0;
 };
 

@@ -118,27 +118,6 @@ inline void check_reduce_scatters(Communicator& group) {
   check_reduce_scatter(group, uneven);
 }
 
-inline void check_all_gather(Communicator& group) {
-  std::vector<std::int64_t> first{0};
-  for (int r = 0; r < group.size(); ++r) {
-    first.push_back(first.back() + 13 * (r % 2 == 1 ? 0 : r + 1));
-  }
-  std::vector<float> data(static_cast<std::size_t>(first.back()), -1.0F);
-  const auto rank = static_cast<std::size_t>(group.rank());
-  for (std::int64_t i = first[rank]; i < first[rank + 1]; ++i) {
-    data[static_cast<std::size_t>(i)] = static_cast<float>(i);
-  }
-
-  for (std::int64_t& border : first) {
-    border *= static_cast<std::int64_t>(sizeof(float));
-  }
-  group.all_gather(std::as_writable_bytes(std::span(data)), first);
-
-  for (std::size_t i = 0; i < data.size(); ++i) {
-    expect(data[i] == static_cast<float>(i), "all_gather with empty parts");
-  }
-}
-
 /// The highest rank fails with an input error, and the one below with another: the lower one is what all hear.
 inline void check_agreement(Communicator& group) {
   const int ranks = group.size();
@@ -303,7 +282,6 @@ inline void check_group(Communicator& group) {
   check_scalars(group);
   check_texts(group);
   check_exchange(group);
-  check_all_gather(group);
   check_reduce_scatters(group);
   check_agreement(group);
   check_node_group(group);

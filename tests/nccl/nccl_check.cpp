@@ -54,6 +54,49 @@ void check_order_behind_compute(Communicator& world) {
   fake::switches = {};
 }
 
+/// Neither the host nor the next exchange waits for the end of one that only a stream needs.
+void check_order_before_a_stream(Communicator& world) {
+  const auto group = make_group(world, patient);
+  fake::switches.background_polls = 2;
+  fake::switches.host_polls = 5;
+  const int right = (group->rank() + 1) % group->size();
+  const int left = (group->rank() + group->size() - 1) % group->size();
+  std::vector<std::byte> out(9);
+  std::vector<std::byte> in(9);
+  std::vector<std::byte> again(9);
+  std::pair<std::vector<std::byte>*, std::byte> seen{&again, std::byte{0}};
+  const auto write = [](void* data) {
+    auto& bytes = *static_cast<std::vector<std::byte>*>(data);
+    std::fill(bytes.begin(), bytes.end(), std::byte{7});
+  };
+  const auto read = [](void* data) {
+    auto& [from, to] = *static_cast<decltype(seen)*>(data);
+    to = from->back();
+  };
+  cudaLaunchHostFunc(nullptr, write, &out);
+  const Send first_send{right, out};
+  const Receive first_receive{left, in};
+  const Send second_send{right, in};
+  const Receive second_receive{left, again};
+
+  group->start_exchange({&first_send, 1}, {&first_receive, 1});
+  group->finish_exchange_before({DeviceType::cuda, nullptr});
+  expect(in[0] == std::byte{0}, "the host does not wait for an exchange that a stream waits for");
+  group->start_exchange({&second_send, 1}, {&second_receive, 1});
+  group->finish_exchange_before({DeviceType::cuda, nullptr});
+  cudaLaunchHostFunc(nullptr, read, &seen);
+  cudaEvent_t end = nullptr;
+  cudaEventCreateWithFlags(&end, cudaEventDisableTiming);
+  cudaEventRecord(end, nullptr);
+  while (cudaEventQuery(end) == cudaErrorNotReady) {
+  }
+  cudaEventDestroy(end);
+
+  expect(seen.second == std::byte{7}, "what comes onto the stream later sees what two exchanges brought");
+  expect(group->poll(), "no exchange is under way when a stream waits for it");
+  fake::switches = {};
+}
+
 /// What `work` throws; nothing if it throws nothing.
 template <class Work>
 std::optional<InputError> error_of(Work&& work) {
@@ -170,6 +213,7 @@ int main() {
   check_promises(world);
   fake::switches = {};
   check_order_behind_compute(world);
+  check_order_before_a_stream(world);
   expect(fake::counts.aborted == 0 && fake::counts.destroyed > 0, "groups without errors are destroyed, not aborted");
   check_errors_of_exchanges(world);
   check_errors_of_starts(world);

@@ -27,7 +27,6 @@ class LonelyRank final : public comm::Communicator {
   bool poll() override { return true; }
   void finish_exchange() override {}
   void start_reduce_scatter(std::span<const float>, std::span<const std::int64_t>, std::span<float>) override {}
-  void all_gather(std::span<std::byte>, std::span<const std::int64_t>) override {}
   std::unique_ptr<comm::Communicator> split(int) override { return nullptr; }
   std::unique_ptr<comm::Communicator> node_group() override { return nullptr; }
   void* native() override { return nullptr; }
