@@ -55,6 +55,7 @@ struct CheckpointMeta {
   std::map<std::string, std::vector<std::int64_t>> sampling;  ///< /state/sampling/NAME, e.g. "cursor" per stratum
   std::map<std::string, std::vector<double>> guard;           ///< /state/guard/NAME, the spike guard's windows
   std::vector<std::int64_t> skipped_packs;                    ///< /state/skipped_packs: (step - 1) * packs + pack
+  std::string products;  ///< /state/products, of devices only: algorithms of matrix products, opaque; may be missing
 };
 
 struct TensorInfo {

@@ -53,6 +53,9 @@ void write_meta(h5::File& file, const CheckpointMeta& meta) {
   write_lists(file, sampling_path, meta.sampling);
   write_lists(file, guard_path, meta.guard);
   file.write_array<std::int64_t>(skipped_packs_path, meta.skipped_packs);
+  if (!meta.products.empty()) {
+    file.write_text(products_path, meta.products);
+  }
   file.write_text("/config", meta.config_text);
   file.write_text("/tokenizer", meta.tokenizer_json);
 }
@@ -69,6 +72,7 @@ CheckpointMeta read_meta(const h5::File& file) {
   meta.sampling = read_lists<std::int64_t>(file, sampling_path);
   meta.guard = read_lists<double>(file, guard_path);
   meta.skipped_packs = file.open_dataset(skipped_packs_path, h5::Type::int64, 1).read<std::int64_t>();
+  meta.products = file.has(products_path) ? file.read_text(products_path) : "";
   meta.config_text = file.read_text("/config");
   meta.tokenizer_json = file.read_text("/tokenizer");
   return meta;

@@ -45,6 +45,7 @@ inline constexpr std::array<StateField, 22> state_fields = {{
 inline constexpr const char* sampling_path = "/state/sampling";
 inline constexpr const char* guard_path = "/state/guard";
 inline constexpr const char* skipped_packs_path = "/state/skipped_packs";
+inline constexpr const char* products_path = "/state/products";
 
 /// True for paths under /model, /optimizer, /ema: tensors, which make up state_digest.
 bool is_tensor_path(const std::string& path);

@@ -64,10 +64,17 @@ void use_device(Grid& grid, DeviceType type, double deadline) {
   grid.tensor = on_device(std::move(grid.tensor), deadline, grid.device->compute());
 }
 
-void share_product_choices(const Grid& grid) {
-  if (!grid.device->is_host()) {
-    kernels::adopt_gpu_product_choices(broadcast_text(*grid.world, kernels::gpu_product_choices()));
+std::string share_product_choices(const Grid& grid) {
+  if (grid.device->is_host()) {
+    return {};
   }
+  std::string choices = broadcast_text(*grid.world, kernels::gpu_product_choices());
+  adopt_product_choices(choices);
+  return choices;
+}
+
+void adopt_product_choices(const std::string& choices) {
+  kernels::adopt_gpu_product_choices(choices);
 }
 
 std::string device_fingerprint(const Device& device) {

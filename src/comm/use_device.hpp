@@ -16,8 +16,10 @@ DeviceType choose_device(Communicator& world, const std::string& wanted);
 void use_device(Grid& grid, DeviceType type, double deadline);
 
 /// Every rank goes on with the algorithms of matrix products that rank 0 has chosen, so that the same product has the
-/// same bits everywhere. Collective; nothing to do on the host.
-void share_product_choices(const Grid& grid);
+/// same bits everywhere. Returns them as text, for a checkpoint. Collective; on the host there are none.
+std::string share_product_choices(const Grid& grid);
+/// Goes on with those of a checkpoint of the same fingerprint, on every rank.
+void adopt_product_choices(const std::string& choices);
 
 /// "CUDA 13.0, cuBLASLt 13.0.2, NVIDIA H100 80GB HBM3 (sm_90)": what bits depend on besides the program; empty on the
 /// host.

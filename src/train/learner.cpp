@@ -10,6 +10,7 @@
 #include "base/log.hpp"
 #include "base/timer.hpp"
 #include "comm/use_device.hpp"
+#include "kernels/digest.hpp"
 #include "kernels/elementwise.hpp"
 #include "model/parameters.hpp"
 
@@ -82,6 +83,8 @@ Learner::Learner(comm::Grid& grid, const config::RunConfig& config, Precision pr
       pack_sums_(tree_.share().count(), MemoryPart::data, grid.device->staging()),
       square_sums_(written_.size() / flat_block, MemoryPart::workspace, grid.device->memory()),
       host_square_sums_(square_sums_.size(), MemoryPart::workspace, grid.device->staging()),
+      digest_scratch_(grid.device->is_host() ? 0 : kernels::digest_scratch + 1, MemoryPart::workspace,
+                      grid.device->memory()),
       exceptions_at_start_(std::uncaught_exceptions()) {
   if (const Parameter* row = table().find("zL_init")) {
     zl_init_.resize(static_cast<std::size_t>(row->count()));
@@ -91,7 +94,7 @@ Learner::Learner(comm::Grid& grid, const config::RunConfig& config, Precision pr
   rows_left_.reserve(table().buckets.size());
   network_->set_feed(&gather_);
   packs_end_ = device().make_event();
-  comm::share_product_choices(grid);
+  product_choices_ = comm::share_product_choices(grid);
 }
 
 Learner::~Learner() {
@@ -105,19 +108,35 @@ Learner::~Learner() {
   }
 }
 
+void Learner::use_product_choices(const std::string& choices) {
+  if (!choices.empty() && !device().is_host()) {
+    product_choices_ = choices;
+    comm::adopt_product_choices(choices);
+  }
+}
+
 void Learner::loaded() {
   network_->load_constant(zl_init_);
   load_masters();
 }
 
-/// Of bytes in memory of the device.
+/// Of bytes in memory of the device, as of a file's words.
 std::uint64_t Learner::digest_of(std::span<const std::byte> values) {
-  std::vector<std::byte> copy(device().is_host() ? 0 : values.size());
-  if (!copy.empty()) {
-    device().copy(device().compute(), copy.data(), values.data(), copy.size());
-    device().wait(device().compute());
+  if (device().is_host()) {
+    return digest_file_words(values.data(), values.size(), 0);
   }
-  return digest_file_words(copy.empty() ? values.data() : copy.data(), values.size(), 0);
+  const std::size_t words = values.size() / sizeof(std::uint64_t);
+  const std::span<const std::byte> rest = values.subspan(words * sizeof(std::uint64_t));
+  const std::span<std::uint64_t> scratch = digest_scratch_.span(0, kernels::digest_scratch);
+  std::uint64_t* sum = scratch.data() + scratch.size();
+  kernels::digest_values<std::uint64_t>(
+      device().compute(), {reinterpret_cast<const std::uint64_t*>(values.data()), words}, 0, scratch, sum);
+  std::uint64_t total = 0;
+  std::array<std::byte, sizeof(std::uint64_t)> last{};
+  device().copy(device().compute(), &total, sum, sizeof(total));
+  device().copy(device().compute(), last.data(), rest.data(), rest.size());
+  device().wait(device().compute());
+  return total + digest_file_words(last.data(), rest.size(), words);
 }
 
 std::vector<std::uint64_t> Learner::reload() {

@@ -75,6 +75,11 @@ class Learner {
   std::string restore(const io::CheckpointReader& checkpoint);
   /// Sends the weights to all ranks' networks. Collective.
   void loaded();
+
+  /// Algorithms of matrix products in use, as text for a checkpoint; empty on the host.
+  const std::string& product_choices() const { return product_choices_; }
+  /// Goes on with those of a checkpoint that was computed alike.
+  void use_product_choices(const std::string& choices);
   /// The same again, with the digest of each bucket as it was loaded here, and last that of zL_init: the same on all
   /// ranks that hold the same slices. What memory of a network lost since the last update is set right. Collective.
   std::vector<std::uint64_t> reload();
@@ -152,9 +157,11 @@ class Learner {
   Event packs_end_;                       ///< the device is done with a step's packs
   Buffer<double> square_sums_;            ///< of the own flat blocks, on the device …
   Buffer<double> host_square_sums_;       ///< … and where the host reads them
+  Buffer<std::uint64_t> digest_scratch_;  ///< of digest_of, its sum last; on devices only
   std::array<Buffer<float>, 4> mirrors_;  ///< host copies of weights and optimizer state, on devices only
   bool mirrored_ = false;                 ///< they are up to date
   std::vector<float> gradient_mirror_;    ///< of gradient_parts(), on devices only
+  std::string product_choices_;
   StepSeconds seconds_;
   int exceptions_at_start_;
 };

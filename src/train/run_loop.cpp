@@ -71,6 +71,9 @@ std::string Run::restore(const io::CheckpointReader& checkpoint) {
   std::string missing;
   comm::together(world_, [&] { missing = learner_.restore(checkpoint); });
   io::check_restored(world_, checkpoint, learner_.checkpoint_parts());
+  if (checkpoint.meta().fingerprint == facts_.fingerprint) {
+    learner_.use_product_choices(checkpoint.meta().products);
+  }
   learner_.loaded();
   state_ = from_meta(checkpoint.meta());
   state_.run_id = folder_.run_id();
@@ -245,6 +248,7 @@ void Run::after_step(const data::Batch& batch, const StepResult& result, double 
 void Run::save(const std::string& why, bool last) {
   watchdog_.enter(last ? "last save" : "save", state_.step);  // the last one waits for all of its bytes
   io::CheckpointMeta meta = to_meta(state_, facts_, plan_.cursors(std::max<std::int64_t>(state_.step, 1)));
+  meta.products = learner_.product_choices();
   recovery_.guard().store(meta);
   if (last || !facts_.config.checkpoint.async) {
     folder_.status("saving", std::nullopt, state_, seconds_left(), why);

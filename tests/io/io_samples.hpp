@@ -178,6 +178,7 @@ inline MadeState made_state(std::int64_t step) {
   state.meta.fingerprint = "build 1\nAVX2";
   state.meta.config_text = "[model]\nlayers = 4\n";
   state.meta.tokenizer_json = "{}";
+  state.meta.products = "1 2 3\n4 5 6\n";
   state.meta.sampling = {{"cursor", {5, 0, 7}}};
   state.meta.guard = {{"loss", {3.5, 3.25}}, {"gradient_norm", {}}};
   state.meta.skipped_packs = {9, 11};

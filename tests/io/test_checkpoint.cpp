@@ -78,6 +78,7 @@ TEST_F(CheckpointTest, MetaComesBack) {
   EXPECT_EQ(meta.learning_rate, 1e-3);
   EXPECT_EQ(meta.corpus_digest, 0xFEDCBA9876543210ULL);
   EXPECT_EQ(meta.fingerprint, expected.fingerprint);
+  EXPECT_EQ(meta.products, expected.products);
   EXPECT_EQ(meta.config_text, expected.config_text);
   EXPECT_EQ(meta.sampling, expected.sampling);
   EXPECT_EQ(meta.guard, expected.guard);

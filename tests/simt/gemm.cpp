@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/bf16.hpp"
+#include "base/error.hpp"
 #include "kernels/gemm_cuda.hpp"
 #include "simt/runtime.hpp"
 
@@ -69,10 +70,13 @@ void gemm(Stream stream, const Gemm& shape, const void* a, const void* b, void* 
 void prepare_gemm(const Gemm&) {}
 
 std::string gemm_choices() {
-  return {};
+  return "plain loops\n";
 }
 
-void adopt_gemm_choices(const std::string&) {}
+/// There is one algorithm: choices are this program's own, or something broke them on their way.
+void adopt_gemm_choices(const std::string& choices) {
+  ensure(choices == gemm_choices(), "the choices of products are not the ones that were given");
+}
 
 std::string gemm_library() {
   return "products of the SIMT shim";

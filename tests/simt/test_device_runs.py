@@ -12,7 +12,7 @@ from hrm_cli import STOPPED, HrmTest, main, settings, sums, write_jsonl  # noqa:
 # Small enough for kernels that run one thread after another; the horizon rises at steps 2, 3 and 4.
 SMALL = {"model__hidden_size": 32, "model__num_heads": 2, "model__layers": 2, "model__intermediate_size": 64,
          "model__max_seq_len": 64, "train__pack_tokens": 96, "train__packs": 4, "train__max_steps": 8,
-         "train__lr_warmup_steps": 2, "device__threads": 1}
+         "train__lr_warmup_steps": 2, "device__threads": 1, "guard__digest_interval": 3}
 
 
 class DeviceRuns(HrmTest):
@@ -68,6 +68,7 @@ class DeviceRuns(HrmTest):
         resumed = self.run_on("cuda", "stopped", "--resume", "auto", ranks=2, train__precision="bf16")
 
         self.same(self.run_on("cuda", "straight", train__precision="bf16"), resumed)
+        self.assertIn("/state/products", self.hrm("inspect", resumed).out)  # adopted when the run was resumed
 
     def test_a_device_says_what_the_host_says(self):
         rows = [{"benchmark": "sums", "question": row["instruction"], "answer": row["response"]} for row in sums(12)]
