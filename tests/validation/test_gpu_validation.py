@@ -27,12 +27,15 @@ with open(os.environ["FAKE"] + ".calls", "a") as file:
 if sys.argv[1] == "train":
     folder = pathlib.Path(next(w.split("=", 1)[1] for w in sys.argv if w.startswith("checkpoint.dir=")))
     folder.mkdir(parents=True, exist_ok=True)
-    until = int(sys.argv[sys.argv.index("--stop-after") + 1])
+    stops = "--stop-after" in sys.argv
+    until = int(sys.argv[sys.argv.index("--stop-after") + 1]) if stops else 60
+    plan["code"] = plan.get("code", 0) if stops else 0
     with open(folder / "metrics.jsonl", "w") as file:
         for step in range(1, until + 1):
             loss = 5.0 - 0.1 * step + (plan.get("drift", 0) if "device.type=cuda" in sys.argv else 0)
-            file.write(json.dumps({"record": "train", "step": step, "loss": loss}) + "\\n")
-print(plan.get("out", ""))
+            file.write(json.dumps({"record": "train", "step": step, "loss": loss, "seconds": 0.25,
+                                   "tokens_per_second": 800.0}) + "\\n")
+print(plan.get("gpu" if "device.type=cuda" in sys.argv and "gpu" in plan else "out", ""))
 print(plan.get("err", ""), file=sys.stderr)
 sys.exit(plan.get("code", 0))
 """
@@ -98,9 +101,21 @@ class Verdicts(Driver):
 
         self.assertEqual((code, set(verdicts.values())), (1, {FAIL}))
 
+    def test_kernel_tests_are_counted_and_must_pass(self):
+        program = self.folder / "tests"
+        program.write_text("#!/bin/sh\necho '[  PASSED  ] 113 tests.'\nexit $CODE\n")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        for code, verdict in (("0", PASS), ("1", FAIL)):
+            with mock.patch.dict(os.environ, CODE=code):
+                _, verdicts, results = self.go("--only", "kernels", "--kernel-tests", str(program))
+
+            self.assertEqual(verdicts["kernels: against float64"], verdict)
+            self.assertEqual(results[0]["numbers"], {"tests": 113} if verdict == PASS else {})
+
     def test_missing_data_and_tools_are_skipped_and_say_so(self):
         with mock.patch("shutil.which", lambda name: None):
-            code, verdicts, results = self.go("--only", "golden,sanitizer,copies,profile,registers")
+            code, verdicts, results = self.go("--only", "golden,kernels,sanitizer,copies,profile,registers", "--build",
+                                              str(self.folder))
 
         self.assertEqual((code, set(verdicts.values())), (0, {SKIPPED}))
         self.assertTrue(all(result["note"] for result in results))
@@ -137,6 +152,21 @@ class Training(Driver):
         self.assertEqual(code, 0)
         self.assertEqual(verdicts["restart: CPU, GPU, CPU"], PASS)
         self.assertEqual(verdicts["parallel: tensor = 2, 2 GPU"], SKIPPED)
+
+    def test_replies_of_gpu_and_cpu_must_agree(self):
+        for gpu, verdict in (("85", PASS), ("86", FAIL)):
+            self.plan(train={"code": 75}, generate={"out": "85", "gpu": gpu})
+
+            _, verdicts, _ = self.go("--only", "generation")
+
+            self.assertEqual(set(verdicts.values()), {verdict})
+
+    def test_runs_are_timed_with_saves_and_without(self):
+        _, verdicts, results = self.go("--only", "runs")
+
+        self.assertEqual(verdicts, {"runs: B without saves": PASS, "runs: B with a save every 20 steps": PASS})
+        self.assertIn("250.0 ms a step, 800 tokens/s, 1.000 of without", results[1]["note"])
+        self.assertEqual(len(results[1]["numbers"]["seconds"]), training.RUN_STEPS - training.WARM_UP)
 
     def test_gpu_that_drifts_from_the_cpu_fails(self):
         self.plan(train={"code": 75, "drift": 0.1})

@@ -1,8 +1,8 @@
 """Builds, checks and measures on a machine with CUDA GPUs; called by validation/gpu.sh.
 
-Steps: registers, build, golden, kernels, parallel, restart, sanitizer, gemm, copies, bench, profile. A step that fails
-does not stop the others. Everything goes to --out: results.json, table.txt, logs/. Exit code 0 only if nothing failed;
-what cannot be made here (a tool or a second GPU is missing) is SKIPPED with its reason.
+Steps: registers, build, golden, kernels, parallel, restart, generation, runs, sanitizer, gemm, copies, bench, profile.
+A step that fails does not stop the others. Everything goes to --out: results.json, table.txt, logs/. Exit code 0 only if
+nothing failed; what cannot be made here (a tool or a second GPU is missing) is SKIPPED with its reason.
 
 --hrm PATH takes a program that is built already, such as one over the SIMT shim (then --gpus says how many to pretend).
 """
@@ -24,7 +24,7 @@ from gpu.runner import FAIL, Runner, table
 
 STEPS = {"registers": correctness.registers, "build": correctness.build, "golden": correctness.golden,
          "kernels": correctness.kernels, "parallel": training.parallel, "restart": training.restart,
-         "sanitizer": correctness.sanitizer, "gemm": speed.gemm, "copies": speed.copies, "bench": speed.bench,
+         "generation": training.generation, "runs": training.runs, "sanitizer": correctness.sanitizer, "gemm": speed.gemm, "copies": speed.copies, "bench": speed.bench,
          "profile": speed.profile}
 
 

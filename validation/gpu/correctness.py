@@ -56,23 +56,37 @@ def kernels(runner, options):
 
 
 def sanitizer(runner, options):
-    """compute-sanitizer over every kernel that the file of single operations and a small model reach."""
+    """compute-sanitizer over what golden files reach, all of them for accesses, and over the kernel tests."""
     def work(tool, precision):
         program = shutil.which("compute-sanitizer")
         if program is None:
             raise Skipped("compute-sanitizer is not there")
-        wanted = ("ops.h5", "hrm_prefixlm_bp5.h5") if tool == "memcheck" else ("ops.h5",)
-        files = [file for file in golden_folder(options) if file.name in wanted]
-        done = runner.run([program, "--tool", tool, "--error-exitcode", "99", "--print-limit", "5",
-                           *validate_command(options, precision, files)], 300 * options.patience)
+        files = [file for file in golden_folder(options)
+                 if file.suffix == ".h5" and (tool == "memcheck" or file.name in ("ops.h5", "hrm_prefixlm_bp5.h5"))]
+        return checked([program, "--tool", tool, "--error-exitcode", "99", "--print-limit", "5",
+                        *validate_command(options, precision, files)])
+
+    def checked(command):
+        done = runner.run(command, 300 * options.patience)
         if done.code != 0:
-            summary = re.findall(r"ERROR SUMMARY: .*", done.out + done.err)
+            summary = re.findall(r"(?:ERROR|RACECHECK) SUMMARY: .*", done.out + done.err)
             raise Failed(summary[-1] if summary else f"exit code {done.code}: {done.last_line()}")
         return "", {}
+
+    def kernel_work(tool):
+        program = shutil.which("compute-sanitizer")
+        if program is None:
+            raise Skipped("compute-sanitizer is not there")
+        if not options.kernel_tests.exists():
+            raise Skipped(f"{options.kernel_tests} is not there")
+        return checked([program, "--tool", tool, "--error-exitcode", "99", "--print-limit", "5", options.kernel_tests,
+                        "--gtest_brief=1"])
 
     for tool in ("memcheck", "racecheck", "initcheck", "synccheck"):
         for precision in ("fp32", "bf16"):
             runner.check("sanitizer", f"{tool} {precision}", lambda: work(tool, precision))
+    for tool in ("memcheck", "racecheck", "synccheck"):
+        runner.check("sanitizer", f"{tool} of the kernel tests", lambda: kernel_work(tool))
 
 
 def build(runner, options):

@@ -1,7 +1,10 @@
-"""Runs on a small corpus: the same bits on any number of GPUs, restarts across CPU and GPU."""
+"""Runs on a small corpus: the same bits on any number of GPUs, restarts across CPU and GPU, answers of both, and what
+a run of the first configuration does beside its measured step, with saves and without.
+"""
 import json
 import pathlib
 import shutil
+import statistics
 
 from gpu.runner import Failed, ROOT, Skipped
 
@@ -11,6 +14,10 @@ STOPPED = 75
 # Of losses of one step on CPU and GPU in fp32 after a few updates: roundings of different order, some updates apart.
 LOSS_TOLERANCE = 1e-3
 TINY = {"train.packs": 8, "model.bp_warmup_ratio": 0, "device.threads": 1}
+JOINED = 16     # samples of the corpus in one of the long ones
+RUN_STEPS = 60  # of a run that is timed …
+WARM_UP = 10    # … that do not count
+INTERVAL = 20   # between its saves
 
 
 def settings(values):
@@ -39,11 +46,24 @@ class Corpus:
         lines = (self.folder / "train.jsonl").read_text().splitlines(keepends=True)
         text = self.folder / "small.jsonl"
         text.write_text("".join(lines[:: max(1, len(lines) // SAMPLES)]))
+        joined = self.folder / "joined.jsonl"
+        joined.write_text("".join(join_samples(lines[i:i + JOINED]) for i in range(0, len(lines), JOINED)))
         hrm, tokenizer = self.options.hrm, self.folder / "tokenizer.json"
         self.runner.expect(0, [hrm, "tokenizer", "train", "--input", text, "--vocab-size", "512", "--out", tokenizer], limit)
-        self.runner.expect(0, [hrm, "prepare", "--input", text, "--tokenizer", tokenizer, "--out", self.shards], limit)
+        for file, shards in ((text, self.shards), (joined, self.long_shards)):
+            self.runner.expect(0, [hrm, "prepare", "--input", file, "--tokenizer", tokenizer, "--out", shards], limit)
         done.touch()
         return self.shards
+
+    @property
+    def long_shards(self):
+        """Samples of some hundred tokens."""
+        return self.folder / "long-shards"
+
+
+def join_samples(lines):
+    samples = [json.loads(line) for line in lines]
+    return json.dumps({key: " ".join(sample[key] for sample in samples) for key in ("instruction", "response")}) + "\n"
 
 
 class Runs:
@@ -71,11 +91,14 @@ class Runs:
             first = done.out.splitlines()[0] if done.out else done.last_line()
             raise Failed(f"{a.parent.name} and {b.parent.name} differ: {first}")
 
+    def rows(self, name):
+        """What the run says of its steps."""
+        lines = (self.runner.out / "runs" / name / "metrics.jsonl").read_text().splitlines()
+        return [row for row in map(json.loads, lines) if row.get("record") == "train"]
+
     def losses(self, name):
         """Loss by step."""
-        lines = (self.runner.out / "runs" / name / "metrics.jsonl").read_text().splitlines()
-        rows = [json.loads(line) for line in lines]
-        return {row["step"]: row["loss"] for row in rows if row.get("record") == "train"}
+        return {row["step"]: row["loss"] for row in self.rows(name)}
 
 
 def rank_counts(gpus):
@@ -145,6 +168,57 @@ def restart(runner, options):
 
     runner.check("restart", "CPU, GPU, CPU", across_devices)
     runner.check("restart", "GPU, stopped and resumed", exact)
+
+
+def generation(runner, options):
+    """In fp32, and from the same weights, a GPU says what the CPU says."""
+    runs = Runs(runner, options)
+
+    def answers(device, arguments):
+        latest = runs.train("cpu", "cpu", 6, extra={"train.precision": "fp32"})
+        command = [options.hrm, "generate", "--checkpoint", latest, "--set", f"device.type={device}", "--max-tokens", "12",
+                   "--json", "--prompt", "47 + 38 =", *arguments]
+        return runner.expect(0, command, 120 * options.patience).out
+
+    def same(arguments):
+        if answers("cuda", arguments) != answers("cpu", arguments):
+            raise Failed("the replies differ")
+        return "", {}
+
+    runner.check("generation", "the most likely tokens", lambda: same([]))
+    runner.check("generation", "drawn tokens", lambda: same(["--temperature", "1"]))
+
+
+def runs(runner, options):
+    """`hrm train` of the first configuration on one GPU: seconds of a step without saves and with one every 20 steps."""
+    small = Runs(runner, options)
+    config = pathlib.Path(options.configs[0])
+
+    def timed(interval):
+        small.corpus.make()
+        name = f"{config.stem} every {interval}"
+        values = {"data.path": small.corpus.long_shards, "checkpoint.dir": runner.out / "runs" / name,
+                  "device.type": "cuda", "train.packs": 1, "train.max_steps": RUN_STEPS, "train.lr_warmup_steps": 5,
+                  "train.log_interval": 1, "model.bp_warmup_ratio": 0, "checkpoint.interval_steps": interval,
+                  "checkpoint.interval_minutes": 0, "checkpoint.keep_last": 1}
+        runner.expect(0, [options.hrm, "train", "--config", config, *settings(values), *options.bench_settings],
+                      300 * options.patience)
+        rows = small.rows(name)[WARM_UP:]
+        means[interval] = statistics.mean(row["seconds"] for row in rows)
+        shutil.rmtree(runner.out / "runs" / name)
+        return (f"{1000 * means[interval]:.1f} ms a step, "
+                f"{statistics.mean(row['tokens_per_second'] for row in rows):.0f} tokens/s",
+                {"seconds": [row["seconds"] for row in rows]})
+
+    def with_saves():
+        note, numbers = timed(INTERVAL)
+        if 0 not in means:
+            return note, numbers
+        return f"{note}, {means[INTERVAL] / means[0]:.3f} of without", numbers
+
+    means = {}
+    runner.check("runs", f"{config.stem} without saves", lambda: timed(0))
+    runner.check("runs", f"{config.stem} with a save every {INTERVAL} steps", with_saves)
 
 
 def remove_runs(out):
