@@ -104,9 +104,11 @@ class Learner {
   StepResult finish_step(model::Horizon horizon, double learning_rate, const Votes& votes = {},
                          const Accept& accept = {});
 
-  /// This rank's parts of every tensor in host memory, for a checkpoint; valid until the next update. From a device
-  /// they are copied when they are first asked for after an update, into memory that the first call takes.
+  /// This rank's parts of every tensor in host memory, for a checkpoint. On the host they are the state itself, valid
+  /// until the next update. From a device they are copied when they are first asked for after an update, into memory
+  /// that the first call takes, and valid until they are copied again.
   std::vector<io::TensorPart> checkpoint_parts();
+  bool copies_parts() const { return !grid_.device->is_host(); }
   /// This rank's parts of the last step's gradient sums, "/gradient/NAME"; valid until the next begin_step.
   std::vector<io::TensorPart> gradient_parts();
 

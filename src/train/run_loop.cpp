@@ -172,7 +172,19 @@ StepResult Run::update(const data::Batch& batch, const optim::StepSchedule& sche
   }
   const Votes votes = own_votes(batch.step);
   watchdog_.enter("update", batch.step);
-  return recovery_.finish_step(learner_, batch.step, schedule, votes, [&] { saving_.release_sources(); });
+  return recovery_.finish_step(learner_, batch.step, schedule, votes, [&] {
+    if (!learner_.copies_parts()) {
+      saving_.release_sources();
+    }
+  });
+}
+
+/// What a checkpoint of this moment holds. Collective.
+std::vector<io::TensorPart> Run::parts() {
+  if (learner_.copies_parts()) {
+    saving_.settle();  // a save under way still writes the copy
+  }
+  return learner_.checkpoint_parts();
 }
 
 void Run::roll_back() {
@@ -220,7 +232,7 @@ std::optional<std::uint64_t> Run::check_digests() {
     return std::nullopt;
   }
   require_equal_replicas(grid_, learner_, state_.step);
-  return io::state_digest(world_, learner_.checkpoint_parts());
+  return io::state_digest(world_, parts());
 }
 
 void Run::after_step(const data::Batch& batch, const StepResult& result, double seconds) {
@@ -253,8 +265,7 @@ void Run::save(const std::string& why, bool last) {
   if (last || !facts_.config.checkpoint.async) {
     folder_.status("saving", std::nullopt, state_, seconds_left(), why);
   }
-  last ? saving_.save_last(std::move(meta), learner_.checkpoint_parts(), why)
-       : saving_.start(std::move(meta), learner_.checkpoint_parts(), why);
+  last ? saving_.save_last(std::move(meta), parts(), why) : saving_.start(std::move(meta), parts(), why);
   folder_.status("running", std::nullopt, state_, seconds_left(), "");
 }
 

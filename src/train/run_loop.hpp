@@ -51,6 +51,7 @@ class Run {
   Votes own_votes(std::int64_t step) const;
   Votes share(Votes votes);
   bool end_step(const Votes& votes);
+  std::vector<io::TensorPart> parts();
   void roll_back();
   std::optional<std::uint64_t> check_digests();
   void save(const std::string& why, bool last);

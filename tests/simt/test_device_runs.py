@@ -70,6 +70,18 @@ class DeviceRuns(HrmTest):
         self.same(self.run_on("cuda", "straight", train__precision="bf16"), resumed)
         self.assertIn("/state/products", self.hrm("inspect", resumed).out)  # adopted when the run was resumed
 
+    def test_saves_in_the_background_hold_the_state_of_their_step(self):
+        saved = self.run_on("cuda", "saved", train__precision="bf16", checkpoint__interval_steps=1, train__log_interval=1,
+                            checkpoint__keep_last=8, guard__digest_interval=1)
+
+        self.same(self.run_on("cuda", "unsaved", train__precision="bf16"), saved)
+        rows = list(map(json.loads, (saved.parent / "metrics.jsonl").read_text(encoding="utf-8").splitlines()))
+        expected = {row["step"]: row["state_digest"] for row in rows if "state_digest" in row}
+        written = {row["step"]: row["text"] for row in rows if row.get("kind") == "checkpoint"}
+        self.assertEqual(written.keys(), expected.keys())
+        for step, text in written.items():
+            self.assertIn(f"state digest {expected[step]}", text)
+
     def test_a_device_says_what_the_host_says(self):
         rows = [{"benchmark": "sums", "question": row["instruction"], "answer": row["response"]} for row in sums(12)]
         benchmark = write_jsonl(self.folder / "eval.jsonl", rows)

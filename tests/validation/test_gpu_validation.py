@@ -28,7 +28,7 @@ if sys.argv[1] == "train":
     folder = pathlib.Path(next(w.split("=", 1)[1] for w in sys.argv if w.startswith("checkpoint.dir=")))
     folder.mkdir(parents=True, exist_ok=True)
     stops = "--stop-after" in sys.argv
-    until = int(sys.argv[sys.argv.index("--stop-after") + 1]) if stops else 60
+    until = int(sys.argv[sys.argv.index("--stop-after") + 1]) if stops else 100
     plan["code"] = plan.get("code", 0) if stops else 0
     with open(folder / "metrics.jsonl", "w") as file:
         for step in range(1, until + 1):
@@ -164,7 +164,7 @@ class Training(Driver):
     def test_runs_are_timed_with_saves_and_without(self):
         _, verdicts, results = self.go("--only", "runs")
 
-        self.assertEqual(verdicts, {"runs: B without saves": PASS, "runs: B with a save every 20 steps": PASS})
+        self.assertEqual(verdicts, {"runs: B without saves": PASS, "runs: B with a save every 50 steps": PASS})
         self.assertIn("250.0 ms a step, 800 tokens/s, 1.000 of without", results[1]["note"])
         self.assertEqual(len(results[1]["numbers"]["seconds"]), training.RUN_STEPS - training.WARM_UP)
 

@@ -14,10 +14,10 @@ STOPPED = 75
 # Of losses of one step on CPU and GPU in fp32 after a few updates: roundings of different order, some updates apart.
 LOSS_TOLERANCE = 1e-3
 TINY = {"train.packs": 8, "model.bp_warmup_ratio": 0, "device.threads": 1}
-JOINED = 16     # samples of the corpus in one of the long ones
-RUN_STEPS = 60  # of a run that is timed …
-WARM_UP = 10    # … that do not count
-INTERVAL = 20   # between its saves
+JOINED = 16      # samples of the corpus in one of the long ones
+RUN_STEPS = 100  # of a run that is timed …
+WARM_UP = 10     # … that do not count
+INTERVAL = 50    # between its saves
 
 
 def settings(values):
@@ -190,7 +190,7 @@ def generation(runner, options):
 
 
 def runs(runner, options):
-    """`hrm train` of the first configuration on one GPU: seconds of a step without saves and with one every 20 steps."""
+    """`hrm train` of the first configuration on one GPU: seconds of a step without saves and with one in their middle."""
     small = Runs(runner, options)
     config = pathlib.Path(options.configs[0])
 
