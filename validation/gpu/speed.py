@@ -4,6 +4,7 @@ import re
 import shutil
 import sys
 
+from gpu import kernel_times
 from gpu.runner import Failed, ROOT, Skipped
 
 sys.path.insert(0, str(ROOT / "validation"))
@@ -120,8 +121,36 @@ def copies(runner, options):
     runner.check("copies", "memory of a GPU, host to GPU, GPU to host", work)
 
 
+def toolkit():
+    """Folder of the CUDA toolkit, by its compiler."""
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        raise Skipped("nvcc is not on PATH")
+    return pathlib.Path(nvcc).resolve().parents[1]
+
+
+def trace(runner, options, config):
+    """Where the time of a step goes, by CUPTI: no profiler is needed."""
+    cuda = toolkit()
+    library, rows = runner.out / "libkernel_trace.so", runner.out / f"trace-{pathlib.Path(config).stem}.csv"
+    includes = [word for folder in (cuda / "include", cuda / "extras" / "CUPTI" / "include") for word in ("-I", folder)]
+    links = [word for folder in (cuda / "lib64", cuda / "extras" / "CUPTI" / "lib64") for word in ("-L", folder)]
+    made = runner.run(["g++", "-O2", "-shared", "-fPIC", *includes, "-o", library,
+                       ROOT / "validation" / "gpu" / "kernel_trace.cpp", *links, "-lcupti"], 60 * options.patience)
+    if made.code != 0:
+        raise Skipped(f"CUPTI is not there: {made.last_line()}")
+    runner.expect(0, step_command(options, config, 1), 120 * options.patience,
+                  environment={"CUDA_INJECTION64_PATH": str(library), "KERNEL_TRACE": str(rows)})
+    if not rows.exists():
+        raise Failed("the program left no trace")
+    step = kernel_times.summary(kernel_times.read(rows))
+    rows.unlink()
+    parts = ", ".join(f"{name} {1000 * seconds:.1f}" for name, (seconds, _) in step["operations"].items())
+    return (f"{1000 * step['seconds']:.1f} ms, busy {1000 * step['busy']:.1f}, {step['launches']} launches: {parts}", step)
+
+
 def profile(runner, options):
-    """Summaries of one small step by nsys and of attention's kernels by ncu; files beside the logs."""
+    """Kernels of a step by operation, and what nsys and ncu say of a small one; files beside the logs."""
     command = step_command(options, options.configs[0], 1)
 
     def nsys():
@@ -149,5 +178,7 @@ def profile(runner, options):
             raise Failed(f"exit code {done.code}: {done.last_line()}")
         return "ncu.txt", {}
 
+    for config in options.configs:
+        runner.check("profile", f"kernels of {pathlib.Path(config).stem}", lambda: trace(runner, options, config))
     runner.check("profile", "nsys", nsys)
     runner.check("profile", "ncu", ncu)
