@@ -128,6 +128,19 @@ __device__ __forceinline__ Number block_sum(Number x, Number* shared) {
   return warp_sum(lane < warps ? shared[lane] : Number{});
 }
 
+/// Sum modulo 2^64 over the threads of a block, a power of two, right in the first thread: the order does not matter.
+/// `shared` (threads) holds it in its first place once all threads have met.
+__device__ __forceinline__ std::uint64_t block_total(std::uint64_t x, std::uint64_t* shared) {
+  shared[threadIdx.x] = x;
+  for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) {
+      shared[threadIdx.x] += shared[threadIdx.x + half];
+    }
+  }
+  return shared[threadIdx.x];
+}
+
 /// A value and where it stands.
 struct Place {
   float value;

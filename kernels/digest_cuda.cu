@@ -18,18 +18,6 @@ __device__ __forceinline__ std::uint64_t bits_of(std::uint64_t x) {
   return x;
 }
 
-/// Sum modulo 2^64, right in the first thread: the order does not matter.
-__device__ __forceinline__ std::uint64_t block_total(std::uint64_t x, std::uint64_t* shared) {
-  shared[threadIdx.x] = x;
-  for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (threadIdx.x < half) {
-      shared[threadIdx.x] += shared[threadIdx.x + half];
-    }
-  }
-  return shared[threadIdx.x];
-}
-
 template <class T, bool aligned>
 __global__ void __launch_bounds__(digest_threads)
     digest_parts(const T* values, std::int64_t size, std::uint64_t first, std::uint64_t* parts) {

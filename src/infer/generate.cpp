@@ -143,14 +143,13 @@ std::vector<std::int32_t> Generation::pick(Matrix<const float> logits, std::size
     const std::span<const std::int32_t> tokens = decoder_->most_likely(logits, vocabulary);
     return {tokens.begin(), tokens.end()};
   }
-  const Matrix<const float> readable = decoder_->on_host(logits);
-  std::vector<std::int32_t> tokens;
-  for (std::int64_t row = 0; row < readable.rows; ++row) {
-    const std::size_t prompt = running_[first + static_cast<std::size_t>(row)].prompt;
-    tokens.push_back(sampler_.pick({readable.row(row), static_cast<std::size_t>(vocabulary)}, numbers_[prompt],
-                                   std::ssize(answers_[prompt].tokens)));
+  std::vector<double> drawn;
+  for (std::size_t i = first; i < running_.size(); ++i) {
+    const std::size_t prompt = running_[i].prompt;
+    drawn.push_back(sampler_.number(numbers_[prompt], std::ssize(answers_[prompt].tokens)));
   }
-  return tokens;
+  const std::span<const std::int32_t> tokens = decoder_->draw(logits, vocabulary, sampler_.rule(), drawn);
+  return {tokens.begin(), tokens.end()};
 }
 
 /// Row i of `logits` belongs to running_[first + i]; those that end leave.

@@ -1,8 +1,8 @@
 #pragma once
-// The next token from its logits: the most likely one, or drawn.
+// How the next token comes from its logits: the most likely one, or drawn.
 #include <cstdint>
-#include <span>
-#include <vector>
+
+#include "kernels/draw.hpp"
 
 namespace hrm::infer {
 
@@ -13,26 +13,19 @@ struct SamplingOptions {
   std::uint64_t seed = 0;
 };
 
+/// Tokens of equal probability at the edge of top_k or top_p are kept together.
 class Sampler {
  public:
   explicit Sampler(const SamplingOptions& options) : options_(options) {}
 
-  /// Whether pick() always gives the most likely token.
   bool greedy() const { return options_.temperature <= 0; }
-
-  /// Token for position `position` of the answer to prompt number `prompt`: a pure function of the logits, the options
-  /// and these two numbers. `logits` (vocabulary, without padding).
-  std::int32_t pick(std::span<const float> logits, std::int64_t prompt, std::int64_t position);
+  kernels::DrawRule rule() const { return {options_.temperature, options_.top_k, options_.top_p}; }
+  /// In [0, 1): what decides on position `position` of the answer to prompt number `prompt`, a pure function of the
+  /// seed and these two numbers.
+  double number(std::int64_t prompt, std::int64_t position) const;
 
  private:
-  struct Candidate {
-    std::int32_t token;
-    double weight;  ///< exp((logit - largest) / temperature)
-  };
-  void keep_likely(std::span<const float> logits);
-
   SamplingOptions options_;
-  std::vector<Candidate> candidates_;  // most likely first
 };
 
 }  // namespace hrm::infer

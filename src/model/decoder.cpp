@@ -6,6 +6,7 @@
 #include "base/error.hpp"
 #include "base/round.hpp"
 #include "kernels/argmax.hpp"
+#include "kernels/draw.hpp"
 #include "kernels/elementwise.hpp"
 #include "model/decoder_cache.hpp"
 #include "model/decoder_work.hpp"
@@ -54,10 +55,13 @@ class DecoderOf final : public Decoder {
   Matrix<const float> step(std::span<const NextToken> tokens) override;
   Matrix<const float> on_host(Matrix<const float> logits) override;
   std::span<const std::int32_t> most_likely(Matrix<const float> logits, std::int64_t vocabulary) override;
+  std::span<const std::int32_t> draw(Matrix<const float> logits, std::int64_t vocabulary, const kernels::DrawRule& rule,
+                                     std::span<const double> numbers) override;
   std::int64_t length(int lane) const override { return lengths_.at(static_cast<std::size_t>(lane)); }
 
  private:
   void prepare_products();
+  std::span<const std::int32_t> read_tokens(std::int64_t rows);
   void forget() { std::fill(lengths_.begin(), lengths_.end(), 0); }
   /// Views of every buffer for a call of `rows` rows.
   void begin(std::int64_t rows);
@@ -91,13 +95,15 @@ class DecoderOf final : public Decoder {
   Buffer<T> record_storage_;  // one layer's record
   Buffer<float> record_statistics_;
   LayerScratch<T> scratch_;
-  Buffer<T> states_;                  // (step rows, D): last states of prompts
-  Buffer<float> logits_;              // (step rows, V / group size)
-  Buffer<float> shard_space_;         // (group size, batch, V / group size); none in a group of one
-  Buffer<float> whole_logits_;        // (batch, V); none in a group of one
-  Buffer<float> read_logits_;         // (batch, V) in host memory, for devices
-  Buffer<std::int32_t> tokens_;       // (batch): most likely ones
-  Buffer<std::int32_t> read_tokens_;  // (batch) in host memory
+  Buffer<T> states_;                    // (step rows, D): last states of prompts
+  Buffer<float> logits_;                // (step rows, V / group size)
+  Buffer<float> shard_space_;           // (group size, batch, V / group size); none in a group of one
+  Buffer<float> whole_logits_;          // (batch, V); none in a group of one
+  Buffer<float> read_logits_;           // (batch, V) in host memory, for devices
+  Buffer<std::uint64_t> draw_weights_;  // (batch, V), once tokens are drawn
+  Buffer<double> draw_numbers_;         // (batch), once tokens are drawn
+  Buffer<std::int32_t> tokens_;         // (batch): chosen ones
+  Buffer<std::int32_t> read_tokens_;    // (batch) in host memory
   std::int64_t rows_ = 0;
   StackSaved<T> record_;
   Sequences sequences_;
@@ -306,9 +312,28 @@ Matrix<const float> DecoderOf<T>::on_host(Matrix<const float> logits) {
 template <class T>
 std::span<const std::int32_t> DecoderOf<T>::most_likely(Matrix<const float> logits, std::int64_t vocabulary) {
   kernels::argmax_rows(stream_, logits.columns(0, vocabulary), tokens_.span(0, logits.rows));
+  return read_tokens(logits.rows);
+}
+
+template <class T>
+std::span<const std::int32_t> DecoderOf<T>::draw(Matrix<const float> logits, std::int64_t vocabulary,
+                                                 const kernels::DrawRule& rule, std::span<const double> numbers) {
+  if (draw_numbers_.size() == 0) {
+    draw_numbers_ = Buffer<double>(limits_.max_batch, MemoryPart::workspace, device_.memory());
+    draw_weights_ =
+        Buffer<std::uint64_t>(limits_.max_batch * config_.vocab_size, MemoryPart::workspace, device_.memory());
+  }
+  device_.copy(stream_, draw_numbers_.data(), numbers.data(), numbers.size_bytes());
+  kernels::draw_rows(stream_, logits.columns(0, vocabulary), rule, draw_numbers_.span(0, logits.rows),
+                     draw_weights_.span(0, logits.rows * vocabulary), tokens_.span(0, logits.rows));
+  return read_tokens(logits.rows);
+}
+
+template <class T>
+std::span<const std::int32_t> DecoderOf<T>::read_tokens(std::int64_t rows) {
   device_.copy(stream_, read_tokens_.data(), tokens_.data(), tokens_.bytes());
   device_.wait(stream_);
-  return read_tokens_.span(0, logits.rows);
+  return read_tokens_.span(0, rows);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "base/matrix.hpp"
 #include "base/parameter.hpp"
 #include "config/run_config.hpp"
+#include "kernels/draw.hpp"
 #include "model/tensor_parallel.hpp"
 
 namespace hrm::model {
@@ -64,6 +65,10 @@ class Decoder {
   virtual Matrix<const float> on_host(Matrix<const float> logits) = 0;
   /// For each row of such logits the most likely of the tokens 0 .. vocabulary - 1, the lowest on a tie; waits for it.
   virtual std::span<const std::int32_t> most_likely(Matrix<const float> logits, std::int64_t vocabulary) = 0;
+  /// The same with tokens drawn by the rule and one of `numbers` for each row (kernels/draw.hpp). The first call takes
+  /// the memory that it needs.
+  virtual std::span<const std::int32_t> draw(Matrix<const float> logits, std::int64_t vocabulary,
+                                             const kernels::DrawRule& rule, std::span<const double> numbers) = 0;
 
   /// Tokens that a lane's sequence has so far; less than max_context where step() may go on.
   virtual std::int64_t length(int lane) const = 0;

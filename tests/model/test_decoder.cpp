@@ -202,7 +202,7 @@ TEST_P(DecoderBatchTest, BitsDoNotDependOnTheBatch) {
 
 INSTANTIATE_TEST_SUITE_P(Precisions, DecoderBatchTest, testing::Values(Precision::fp32, Precision::bf16));
 
-TEST(Decoder, MostLikelyTokensAreThoseOfTheLogits) {
+TEST(Decoder, TokensAreChosenFromTheLogits) {
   const config::ModelConfig model = small_model({"hrm"});
   const Weights weights(model);
   const auto decoder = Decoder::make(model, Precision::fp32, {3, slots, 72}, {}, test::test_device());
@@ -211,15 +211,25 @@ TEST(Decoder, MostLikelyTokensAreThoseOfTheLogits) {
   const Prompt starting[] = {{2, prompts[0]}, {0, prompts[1]}, {1, prompts[2]}};
 
   const Matrix<const float> logits = decoder->prefill(starting);
+  Rows rows;
+  for (std::int64_t row = 0; row < 3; ++row) {
+    append_row(rows, decoder->on_host(logits), row);
+  }
   for (const std::int64_t vocabulary : {90, 7}) {
-    const std::span<const std::int32_t> tokens = decoder->most_likely(logits, vocabulary);
-    const Matrix<const float> readable = decoder->on_host(logits);
-
-    ASSERT_EQ(tokens.size(), 3U);
-    for (std::int64_t row = 0; row < 3; ++row) {
-      const float* first = readable.row(row);
-      EXPECT_EQ(tokens[static_cast<std::size_t>(row)], std::max_element(first, first + vocabulary) - first);
+    Tokens expected;
+    for (const std::vector<float>& row : rows) {
+      expected.push_back(
+          static_cast<std::int32_t>(std::max_element(row.begin(), row.begin() + vocabulary) - row.begin()));
     }
+    const std::span<const std::int32_t> likely = decoder->most_likely(logits, vocabulary);
+    EXPECT_EQ(Tokens(likely.begin(), likely.end()), expected);
+
+    // The only one that is kept is the most likely, the first of all is token 0.
+    const std::vector<double> numbers = {0.0, 0.0, 0.0};
+    const std::span<const std::int32_t> one = decoder->draw(logits, vocabulary, {1, 1, 1}, numbers);
+    EXPECT_EQ(Tokens(one.begin(), one.end()), expected);
+    const std::span<const std::int32_t> first = decoder->draw(logits, vocabulary, {}, numbers);
+    EXPECT_EQ(Tokens(first.begin(), first.end()), Tokens(3, 0));
   }
 }
 
