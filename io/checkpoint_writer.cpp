@@ -116,7 +116,7 @@ void CheckpointWriter::State::check_coverage() {
 
 void CheckpointWriter::State::create_file() {
   const auto texts = static_cast<std::int64_t>(save->meta.config_text.size() + save->meta.tokenizer_json.size() +
-                                              save->meta.products.size());
+                                               save->meta.products.size());
   const std::int64_t bytes = checkpoint_bytes(save->parts) + texts;
   const std::int64_t room = free_bytes(folder);
   if (room < bytes) {

@@ -41,8 +41,8 @@ comm::ReductionOptions reduction(const config::RunConfig& config) {
   return options;
 }
 
-/// Every eighth number on its own and then these sums: a fixed order whose additions need not wait for each other, for a
-/// device stands still meanwhile.
+/// Every eighth number on its own and then these sums: a fixed order whose additions need not wait for each other, for
+/// a device stands still meanwhile.
 double sum_in_order(std::span<const double> numbers) {
   std::array<double, 8> sums{};
   for (std::size_t i = 0; i < numbers.size(); ++i) {

@@ -21,8 +21,8 @@ namespace hrm::test {
 
 using Values = std::vector<double>;
 
-/// Where the operations under test run: on the host, or as CUDA kernels over the shim of tests/simt, whose device memory
-/// is host memory (test_kernels_simt), or on a GPU (test_kernels_gpu).
+/// Where the operations under test run: on the host, or as CUDA kernels over the shim of tests/simt, whose device
+/// memory is host memory (test_kernels_simt), or on a GPU (test_kernels_gpu).
 inline Stream test_stream() {
 #ifdef HRM_TEST_CUDA
   return {DeviceType::cuda, nullptr};
