@@ -1,6 +1,6 @@
 #pragma once
-// What the program needs of a group of ranks. All spans are host memory, but for those that NCCL moves (exchanges, sums
-// and gathers of bytes: nccl_communicator.hpp). Sums of scalars that other ranks left zero are exact, so an all-reduce
+// What the program needs of a group of ranks. All spans are host memory, but for those that NCCL moves (exchanges and
+// reduce-scatter sums: nccl_communicator.hpp). Sums of scalars that other ranks left zero are exact, so an all-reduce
 // of disjoint contributions is a gather whose result does not depend on the number of ranks.
 #include <cstddef>
 #include <cstdint>
@@ -48,7 +48,7 @@ class Communicator {
   ///
   /// `finish_exchange_before(stream)` is for whoever goes on with that stream alone: what is put on it from now on
   /// comes behind the exchange, and the next one may start. Where device memory travels the host does not wait for
-  /// that.
+  /// that; before it waits for such a stream it calls finish_exchange(), which sees a lost peer.
   virtual void start_exchange(std::span<const Send> sends, std::span<const Receive> receives) = 0;
   virtual bool poll() = 0;
   virtual void finish_exchange() = 0;

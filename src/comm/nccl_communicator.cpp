@@ -67,7 +67,9 @@ class NcclCommunicator final : public Communicator {
   void* native() override { return host_->native(); }
 
  private:
-  enum class Stage { idle, issuing, running };  ///< issuing: NCCL puts it on the stream in the background
+  /// issuing: NCCL puts it on the stream in the background; followed: the stream that needs it waits for it, the host
+  /// may start the next one.
+  enum class Stage { idle, issuing, running, followed };
 
   bool poll_issue();
   void begin(const char* what, std::size_t bytes);
@@ -108,7 +110,7 @@ NcclCommunicator::NcclCommunicator(std::unique_ptr<Communicator> host, double de
 
 /// Orders what follows on the stream behind the work that compute_ holds now.
 void NcclCommunicator::begin(const char* what, std::size_t bytes) {
-  ensure(stage_ == Stage::idle, "an exchange is still under way");
+  ensure(stage_ == Stage::idle || stage_ == Stage::followed, "an exchange is still under way");
   what_ = what;
   bytes_ = bytes;
   cuda_check(cudaEventRecord(ready_.get(), static_cast<cudaStream_t>(compute_.native)), "cudaEventRecord");
@@ -170,16 +172,15 @@ void NcclCommunicator::finish_exchange() {
   }
 }
 
-/// Whether it ends in time is not looked at again: an error shows at the next operation, a stall to the watchdog.
 void NcclCommunicator::finish_exchange_before(Stream stream) {
-  if (stage_ == Stage::idle) {
+  if (stage_ == Stage::idle || stage_ == Stage::followed) {
     return;
   }
   while (!poll_issue()) {
     std::this_thread::yield();
   }
   cuda_check(cudaStreamWaitEvent(static_cast<cudaStream_t>(stream.native), done_.get(), 0), "cudaStreamWaitEvent");
-  stage_ = Stage::idle;
+  stage_ = Stage::followed;
 }
 
 void NcclCommunicator::start_exchange(std::span<const Send> sends, std::span<const Receive> receives) {

@@ -11,8 +11,10 @@ namespace hrm::comm {
 ///
 /// Exchanges and reduce-scatter sums take device memory; they begin when the work that `compute` (a cudaStream_t; null:
 /// the default stream) holds at their start is done. Work that is put on any stream after poll() or finish_exchange()
-/// said so sees what arrived. Everything else takes host memory and goes to `host`, whose native() and node_group()
-/// these are.
+/// said so sees what arrived. After finish_exchange_before() the next operation may start; errors and the deadline of
+/// the last one are still looked at by poll() and finish_exchange(), one of which comes before the host waits for a
+/// stream that might wait for a lost peer. Everything else takes host memory and goes to `host`, whose native() and
+/// node_group() these are.
 ///
 /// An exchange moves bytes, so no bit depends on how. The order of start_reduce_scatter's sum is NCCL's: it depends on
 /// its version, the number of ranks, the machine and NCCL_ALGO, NCCL_PROTO and the like.

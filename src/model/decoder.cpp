@@ -101,7 +101,8 @@ class DecoderOf final : public Decoder {
   Buffer<float> whole_logits_;          // (batch, V); none in a group of one
   Buffer<float> read_logits_;           // (batch, V) in host memory, for devices
   Buffer<std::uint64_t> draw_weights_;  // (batch, V), once tokens are drawn
-  Buffer<double> draw_numbers_;         // (batch), once tokens are drawn
+  Buffer<double> sent_numbers_;         // (batch) in host memory, once tokens are drawn …
+  Buffer<double> draw_numbers_;         // … and on the device
   Buffer<std::int32_t> tokens_;         // (batch): chosen ones
   Buffer<std::int32_t> read_tokens_;    // (batch) in host memory
   std::int64_t rows_ = 0;
@@ -305,6 +306,7 @@ Matrix<const float> DecoderOf<T>::on_host(Matrix<const float> logits) {
   }
   device_.copy(stream_, read_logits_.data(), logits.data,
                static_cast<std::size_t>(logits.rows * logits.cols) * sizeof(float));
+  scratch_.group.finish();
   device_.wait(stream_);
   return {read_logits_.data(), logits.rows, logits.cols};
 }
@@ -319,11 +321,13 @@ template <class T>
 std::span<const std::int32_t> DecoderOf<T>::draw(Matrix<const float> logits, std::int64_t vocabulary,
                                                  const kernels::DrawRule& rule, std::span<const double> numbers) {
   if (draw_numbers_.size() == 0) {
+    sent_numbers_ = Buffer<double>(limits_.max_batch, MemoryPart::workspace, device_.staging());
     draw_numbers_ = Buffer<double>(limits_.max_batch, MemoryPart::workspace, device_.memory());
     draw_weights_ =
         Buffer<std::uint64_t>(limits_.max_batch * config_.vocab_size, MemoryPart::workspace, device_.memory());
   }
-  device_.copy(stream_, draw_numbers_.data(), numbers.data(), numbers.size_bytes());
+  std::copy(numbers.begin(), numbers.end(), sent_numbers_.data());
+  device_.copy(stream_, draw_numbers_.data(), sent_numbers_.data(), numbers.size_bytes());
   kernels::draw_rows(stream_, logits.columns(0, vocabulary), rule, draw_numbers_.span(0, logits.rows),
                      draw_weights_.span(0, logits.rows * vocabulary), tokens_.span(0, logits.rows));
   return read_tokens(logits.rows);
@@ -332,6 +336,7 @@ std::span<const std::int32_t> DecoderOf<T>::draw(Matrix<const float> logits, std
 template <class T>
 std::span<const std::int32_t> DecoderOf<T>::read_tokens(std::int64_t rows) {
   device_.copy(stream_, read_tokens_.data(), tokens_.data(), tokens_.bytes());
+  scratch_.group.finish();
   device_.wait(stream_);
   return read_tokens_.span(0, rows);
 }

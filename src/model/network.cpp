@@ -181,6 +181,7 @@ PackSums NetworkOf<T>::evaluate(const PackView& pack) {
   const std::span<const float> losses = head_.row_losses();
   row_losses_.resize(losses.size());
   device_.copy(stream_, row_losses_.data(), losses.data(), losses.size_bytes());
+  finish_exchanges();
   device_.wait(stream_);
   return sums_[0];
 }
@@ -238,7 +239,7 @@ void NetworkOf<T>::mark(std::size_t point) {
 template <class T>
 PackSeconds NetworkOf<T>::take_seconds() {
   if (!device_.is_host()) {
-    seconds_ = {0, 0, seconds_.communication};
+    seconds_ = {};  // of the host; an exchange of the tensor group is part of a device's forward or backward pass
     for (std::size_t i = 0; i < marked_; ++i) {
       seconds_.forward += device_.seconds(marks_[i][0], marks_[i][1]);
       seconds_.backward += device_.seconds(marks_[i][1], marks_[i][2]);
@@ -313,6 +314,7 @@ std::unique_ptr<Network> Network::make(const config::ModelConfig& config, Precis
 PackSums Network::forward_backward(const PackView& pack, Horizon horizon, double divisor, GradientSink& sink) {
   Buffer<PackSums> sums(1, MemoryPart::workspace, device().staging());
   forward_backward(pack, horizon, divisor, sink, sums[0]);
+  finish_exchanges();
   device().wait(device().compute());
   return sums[0];
 }

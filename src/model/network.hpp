@@ -39,7 +39,7 @@ struct Inspection {
   std::vector<float> logits;                                      ///< (slots, V)
 };
 
-/// Where the time of packs went.
+/// Where the time of packs went. On a device an exchange of the tensor group counts in the pass that it is part of.
 struct PackSeconds {
   double forward = 0;        ///< until the backward pass began, without exchanges
   double backward = 0;       ///< from there on, without exchanges
@@ -91,6 +91,8 @@ class Network {
   virtual std::span<const float> row_losses() const = 0;
   /// Of all packs since the last call; their work is done. On a device by its own clock.
   virtual PackSeconds take_seconds() = 0;
+  /// Before the host waits for the device: the end of the tensor group's exchanges, or InputError(lost_peer).
+  virtual void finish_exchanges() = 0;
 
   /// Slow, allocates: everything that golden files list.
   virtual Inspection inspect(const PackView& pack) = 0;

@@ -13,6 +13,7 @@ std::vector<float> NetworkOf<T>::whole(Matrix<const T> state) {
   ensure(all.stride == all.cols, "states are dense");
   std::vector<T> values(static_cast<std::size_t>(all.rows * all.cols));
   device_.copy(stream_, values.data(), all.data, values.size() * sizeof(T));
+  finish_exchanges();
   device_.wait(stream_);
   std::vector<float> out(values.size());
   std::transform(values.begin(), values.end(), out.begin(), [](T v) { return to_float(v); });
@@ -34,6 +35,7 @@ std::vector<float> NetworkOf<T>::whole_logits(Matrix<const T> z) {
   const Buffer<float>& result = group().alone() ? own : all;
   std::vector<float> out(static_cast<std::size_t>(result.size()));
   device_.copy(stream_, out.data(), result.data(), result.bytes());
+  finish_exchanges();
   device_.wait(stream_);
   return out;
 }

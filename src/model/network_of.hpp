@@ -38,6 +38,7 @@ class NetworkOf final : public Network {
   Device& device() const override { return device_; }
   std::span<const float> row_losses() const override { return row_losses_; }
   PackSeconds take_seconds() override;
+  void finish_exchanges() override { group().finish(); }
   Inspection inspect(const PackView& pack) override;
 
  private:

@@ -131,6 +131,7 @@ void TensorGroup<T>::reduce(Stream stream, std::int64_t all, Matrix<T> out, bool
 /// `data` is cut evenly among the ranks.
 template <class T>
 void TensorGroup<T>::all_gather(Stream stream, std::span<std::byte> data) {
+  ensure(data.size() % static_cast<std::size_t>(place_.size) == 0, "a gather has equal parts");
   const std::size_t part = data.size() / static_cast<std::size_t>(place_.size);
   const auto part_of = [&](int rank) { return data.subspan(static_cast<std::size_t>(rank) * part, part); };
   sends_.clear();

@@ -40,6 +40,14 @@ class TensorGroup {
   RowShare share(std::int64_t all) const { return share(place_, sequence_, all); }
   static RowShare share(const TensorPlace& place, bool sequence, std::int64_t all);
 
+  /// Before the host waits for a stream that exchanges have a place in: the end of the last one, or
+  /// InputError(lost_peer).
+  void finish() {
+    if (!alone()) {
+      group_->finish_exchange();
+    }
+  }
+
   /// (all, D) from the rows `mine` (own, D) of every rank. `mine` itself where that is all of them, else memory that
   /// lasts until the next gather.
   Matrix<const T> gather(Stream stream, Matrix<const T> mine, std::int64_t all);

@@ -282,6 +282,7 @@ StepResult Learner::finish_step(model::Horizon horizon, double learning_rate, co
   device().record(packs_end_, device().compute());
   const double reducing = tree_.reduce();
   start_square_sums();
+  network_->finish_exchanges();
   device().wait(device().compute());  // the only wait of a step
   // A device is still at its packs when the host is done with them: its own clock tells what was exposed.
   seconds_.communication +=

@@ -15,7 +15,7 @@ using namespace hrm::comm;
 using checks::expect;
 
 constexpr double patient = 30;
-constexpr double impatient = 0.1;
+constexpr double impatient = 0.5;
 
 std::unique_ptr<Communicator> make_group(Communicator& world, double deadline) {
   return nccl_communicator(mpi_communicator(world.native()), deadline);
@@ -140,6 +140,31 @@ void check_broken_exchange(Communicator& world, const fake::Switches& switches, 
   expect(fake::counts.finalized == finalized, when + ": a group that unwinds waits for nobody");
 }
 
+/// What goes wrong behind the host's back shows when it asks, before it waits for the stream.
+void check_broken_followed_exchange(Communicator& world, const fake::Switches& before, const fake::Switches& after,
+                                    const std::string& words, const std::string& when) {
+  auto group = make_group(world, impatient);
+  std::array<std::byte, 3> out{};
+  std::array<std::byte, 3> in{};
+  const Send send{(group->rank() + 1) % group->size(), out};
+  const Receive receive{(group->rank() + group->size() - 1) % group->size(), in};
+  cudaStream_t follower = nullptr;  // its own: it waits for ever
+  cudaStreamCreateWithPriority(&follower, cudaStreamNonBlocking, -5);
+  fake::switches = before;
+  group->start_exchange({&send, 1}, {&receive, 1});
+  group->finish_exchange_before({DeviceType::cuda, follower});
+  fake::switches = after;
+
+  const auto error = error_of([&] {
+    const auto unwound = std::move(group);
+    unwound->finish_exchange();
+  });
+
+  fake::switches = {};
+  cudaStreamDestroy(follower);
+  expect_lost(error, words, when);
+}
+
 void check_errors_of_exchanges(Communicator& world) {
   // A rank alone only copies, so that NCCL has nothing to say.
   const bool alone = world.size() == 1;
@@ -155,11 +180,16 @@ void check_errors_of_exchanges(Communicator& world) {
   if (!alone) {
     check_broken_exchange(world, {.call_error = ncclSystemError}, "ncclRecv failed: the fake's system error",
                           "an error inside a group");
-    check_broken_exchange(world, {.work_stalls = true}, "is not done after 0.1 s", "a missed deadline");
-    check_broken_exchange(world, {.background_polls = 1 << 30}, "is not done after 0.1 s",
+    check_broken_exchange(world, {.work_stalls = true}, "is not done after 0.5 s", "a missed deadline");
+    check_broken_exchange(world, {.background_polls = 1 << 30}, "is not done after 0.5 s",
                           "a group that is never issued");
-    check_broken_exchange(world, {.work_stalls = true, .abort_hangs = true}, "is not done after 0.1 s",
+    check_broken_exchange(world, {.work_stalls = true, .abort_hangs = true}, "is not done after 0.5 s",
                           "an abort that hangs");
+    check_broken_followed_exchange(world, {.work_stalls = true}, {.work_stalls = true}, "is not done after 0.5 s",
+                                   "a missed deadline of an exchange that a stream waits for");
+    check_broken_followed_exchange(world, {.work_stalls = true},
+                                   {.work_stalls = true, .background_error = ncclRemoteError},
+                                   "the fake's remote error", "an error of an exchange that a stream waits for");
   }
 }
 
@@ -184,7 +214,7 @@ void check_errors_of_starts(Communicator& world) {
   const int aborted = fake::counts.aborted;
   check_broken_start(
       world, -1, {.init_stalls = true},
-      fmt::format("ncclCommInitRankConfig (rank {} of {}) is not done after 0.1 s", world.rank(), last + 1),
+      fmt::format("ncclCommInitRankConfig (rank {} of {}) is not done after 0.5 s", world.rank(), last + 1),
       "a group that never comes about");
   expect(fake::counts.aborted == aborted + 1, "a group that never came about is aborted");
 }
