@@ -232,7 +232,8 @@ void adopt_gemm_choices(const std::string& choices) {
   std::istringstream in(choices);
   Key key{};
   Algorithm words{};
-  while (read(in, key, words)) {
+  while (in >> std::ws && !in.eof()) {
+    ensure(read(in, key, words), "choices of matrix products are damaged");
     std::memcpy(library().plan(key).algorithm.data, words, sizeof(words));
   }
 }

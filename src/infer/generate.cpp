@@ -214,7 +214,9 @@ std::string pack_answers(const std::vector<Answer>& answers) {
 
 std::vector<Answer> unpack_answers(const std::string& bytes) {
   std::vector<std::int32_t> words(bytes.size() / sizeof(std::int32_t));
-  std::memcpy(words.data(), bytes.data(), bytes.size());
+  if (!bytes.empty()) {
+    std::memcpy(words.data(), bytes.data(), bytes.size());
+  }
   std::vector<Answer> answers;
   for (auto at = words.begin(); at != words.end();) {
     const auto tokens = at + 2;

@@ -120,8 +120,8 @@ Learner::~Learner() {
 
 void Learner::use_product_choices(const std::string& choices) {
   if (!choices.empty() && !device().is_host()) {
-    product_choices_ = choices;
     comm::adopt_product_choices(choices);
+    product_choices_ = comm::share_product_choices(grid_);  // with the shapes that the checkpoint did not know
   }
 }
 

@@ -75,17 +75,17 @@ class Learner {
   std::string restore(const io::CheckpointReader& checkpoint);
   /// Sends the weights to all ranks' networks. Collective.
   void loaded();
-
-  /// Algorithms of matrix products in use, as text for a checkpoint; empty on the host.
-  const std::string& product_choices() const { return product_choices_; }
-  /// Goes on with those of a checkpoint that was computed alike.
-  void use_product_choices(const std::string& choices);
   /// The same again, with the digest of each bucket as it was loaded here, and last that of zL_init: the same on all
   /// ranks that hold the same slices. What memory of a network lost since the last update is set right. Collective.
   std::vector<std::uint64_t> reload();
   /// Digests of the same buckets as they lie in this rank's network, in layouts of its matrix library: to be compared
   /// with this rank's own only. Waits for weights on their way.
   std::vector<std::uint64_t> memory_digests();
+
+  /// Algorithms of matrix products in use, as text for a checkpoint; empty on the host.
+  const std::string& product_choices() const { return product_choices_; }
+  /// Goes on with those of a checkpoint that was computed alike; empty: none are known. Collective.
+  void use_product_choices(const std::string& choices);
 
   /// This rank's packs of the batch, in order.
   comm::PackRange share() const { return tree_.share(); }

@@ -71,9 +71,8 @@ std::string Run::restore(const io::CheckpointReader& checkpoint) {
   std::string missing;
   comm::together(world_, [&] { missing = learner_.restore(checkpoint); });
   io::check_restored(world_, checkpoint, learner_.checkpoint_parts());
-  if (checkpoint.meta().fingerprint == facts_.fingerprint) {
-    learner_.use_product_choices(checkpoint.meta().products);
-  }
+  const bool alike = checkpoint.meta().fingerprint == facts_.fingerprint;  // rank 0's word counts
+  learner_.use_product_choices(comm::broadcast_text(world_, alike ? checkpoint.meta().products : ""));
   learner_.loaded();
   state_ = from_meta(checkpoint.meta());
   state_.run_id = folder_.run_id();

@@ -6,6 +6,8 @@ import os
 import pathlib
 import sys
 
+import h5py
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "cli"))
 from hrm_cli import STOPPED, HrmTest, main, settings, sums, write_jsonl  # noqa: E402
 
@@ -20,11 +22,12 @@ class DeviceRuns(HrmTest):
         super().setUp()
         self.data, _ = self.shards(sums(400))
 
-    def run_on(self, device, name, *arguments, code=0, ranks=None, **values):
+    def run_on(self, device, name, *arguments, code=0, ranks=None, environment=None, **values):
         folder = self.folder / name
         self.hrm("train", "--config", os.environ["CLI_CONFIG"],
                  *settings(**{**SMALL, "data__path": self.data, "checkpoint__dir": folder, "device__type": device,
-                              **values}), *arguments, code=code, ranks=ranks, timeout=500)
+                              **values}), *arguments, code=code, ranks=ranks, environment=environment,
+                 timeout=500)
         return folder / "step-00000008.h5"
 
     def losses(self, checkpoint):
@@ -68,7 +71,16 @@ class DeviceRuns(HrmTest):
         resumed = self.run_on("cuda", "stopped", "--resume", "auto", ranks=2, train__precision="bf16")
 
         self.same(self.run_on("cuda", "straight", train__precision="bf16"), resumed)
-        self.assertIn("/state/products", self.hrm("inspect", resumed).out)  # adopted when the run was resumed
+
+    def test_a_resumed_run_goes_on_with_the_stored_products(self):
+        def products(name, given, *arguments, **options):
+            file = self.run_on("cuda", name, *arguments, environment={"HRM_SIMT_PRODUCTS": given}, **options)
+            with h5py.File(file.parent / "latest.h5") as checkpoint:
+                return checkpoint["/state/products"][()].decode()
+
+        self.assertEqual(products("run", "the first's", "--stop-after", 2, code=STOPPED), "the first's")
+        self.assertEqual(products("run", "the second's", "--resume", "auto", ranks=2), "the first's")
+        self.assertEqual(products("other", "the second's", ranks=2), "the second's")
 
     def test_saves_in_the_background_hold_the_state_of_their_step(self):
         saved = self.run_on("cuda", "saved", train__precision="bf16", checkpoint__interval_steps=1, train__log_interval=1,

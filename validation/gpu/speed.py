@@ -25,6 +25,19 @@ def step_command(options, config, ranks):
     return [*options.launcher, "-n", ranks, *command] if ranks > 1 else command
 
 
+def step_limit(options):
+    return (90 + 4 * options.seconds) * options.patience
+
+
+def check_step(done, options):
+    """Failed where a measured step failed, Skipped where the GPU is too small for it."""
+    if done.code == 0:
+        return
+    if OUT_OF_MEMORY.search(done.err) and 0 < options.memory < LARGEST_NEED:
+        raise Skipped(f"too large for {options.memory / 1e9:.0f} GB")
+    raise Failed(f"exit code {done.code}: {done.last_line()}")
+
+
 def account_of(config, measured, options, ranks):
     """The account's step for what was measured; None for sizes that it does not know (ranks that are no power of 2)."""
     if ranks & (ranks - 1):
@@ -65,11 +78,8 @@ def rates(measured, options, step, ranks):
 
 def bench(runner, options):
     def work(config, ranks):
-        done = runner.run(step_command(options, config, ranks), (90 + 4 * options.seconds) * options.patience)
-        if done.code != 0:
-            if OUT_OF_MEMORY.search(done.err) and 0 < options.memory < LARGEST_NEED:
-                raise Skipped(f"too large for {options.memory / 1e9:.0f} GB")
-            raise Failed(f"exit code {done.code}: {done.last_line()}")
+        done = runner.run(step_command(options, config, ranks), step_limit(options))
+        check_step(done, options)
         measured = done.json()
         memory[config, ranks] = measured["memory"]
         numbers = {"bench": measured, **rates(measured, options, account_of(config, measured, options, ranks), ranks)}
@@ -135,12 +145,15 @@ def trace(runner, options, config):
     library, rows = runner.out / "libkernel_trace.so", runner.out / f"trace-{pathlib.Path(config).stem}.csv"
     includes = [word for folder in (cuda / "include", cuda / "extras" / "CUPTI" / "include") for word in ("-I", folder)]
     links = [word for folder in (cuda / "lib64", cuda / "extras" / "CUPTI" / "lib64") for word in ("-L", folder)]
+    if shutil.which("g++") is None:
+        raise Skipped("g++ is not on PATH")
     made = runner.run(["g++", "-O2", "-shared", "-fPIC", *includes, "-o", library,
                        ROOT / "validation" / "gpu" / "kernel_trace.cpp", *links, "-lcupti"], 60 * options.patience)
     if made.code != 0:
         raise Skipped(f"CUPTI is not there: {made.last_line()}")
-    runner.expect(0, step_command(options, config, 1), 120 * options.patience,
-                  environment={"CUDA_INJECTION64_PATH": str(library), "KERNEL_TRACE": str(rows)})
+    done = runner.run(step_command(options, config, 1), step_limit(options),
+                      environment={"CUDA_INJECTION64_PATH": str(library), "KERNEL_TRACE": str(rows)})
+    check_step(done, options)
     if not rows.exists():
         raise Failed("the program left no trace")
     step = kernel_times.summary(kernel_times.read(rows))
