@@ -98,9 +98,10 @@ class Estimate {
            record + norms;
   }
 
-  /// What a save in the background may copy: at most the rank's own masters and optimizer state.
+  /// What a save in the background may copy: at most the rank's own masters and optimizer state. Of a device host
+  /// memory holds a copy, which is not counted here.
   std::int64_t staging(int states) const {
-    return config_.checkpoint.async
+    return config_.checkpoint.async && place_.device == DeviceType::cpu
                ? std::min(config_.checkpoint.staging_bytes, written_.size() * (1 + states) * float_bytes)
                : 0;
   }

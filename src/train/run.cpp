@@ -51,7 +51,9 @@ ExitCode train_watched(comm::Communicator& world, config::RunConfig config, cons
   if (source) {
     check_source(*source, facts);
   }
-  RunFolder folder(world, facts.config);
+  // A device's parts are a copy already, which a save has to itself.
+  const bool stages = facts.config.checkpoint.async && grid.device->is_host();
+  RunFolder folder(world, facts.config, stages ? facts.config.checkpoint.staging_bytes : 0);
   const VerdictKeeper keeper(watchdog, folder);
   if (world.rank() == 0) {
     delete_roll_calls(folder.path(), watchdog.token());

@@ -65,7 +65,7 @@ FailureRecord failure_record(const std::vector<nlohmann::json>& rows, double tra
 
 }  // namespace
 
-RunFolder::RunFolder(comm::Communicator& group, const config::RunConfig& config)
+RunFolder::RunFolder(comm::Communicator& group, const config::RunConfig& config, std::int64_t staging_bytes)
     : group_(group), config_(config), path_(config.checkpoint.dir), metrics_path_(metrics_path(config)) {
   comm::together(group_, [&] {
     if (writes()) {
@@ -76,7 +76,6 @@ RunFolder::RunFolder(comm::Communicator& group, const config::RunConfig& config)
     }
   });
   run_id_ = comm::broadcast_text(group_, run_id_);
-  const std::int64_t staging_bytes = config.checkpoint.async ? config.checkpoint.staging_bytes : 0;
   writer_ = std::make_unique<io::CheckpointWriter>(group_, path_, run_id_, staging_bytes);
 }
 

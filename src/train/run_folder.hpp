@@ -26,8 +26,9 @@ namespace hrm::train {
 
 class RunFolder {
  public:
-  /// Collective: makes the folder, takes the lock (73 naming the holder), settles the run_id.
-  RunFolder(comm::Communicator& group, const config::RunConfig& config);
+  /// Collective: makes the folder, takes the lock (73 naming the holder), settles the run_id. `staging_bytes`: of
+  /// io::CheckpointWriter.
+  RunFolder(comm::Communicator& group, const config::RunConfig& config, std::int64_t staging_bytes);
   ~RunFolder();
 
   /// Collective: the checkpoint to go on from; nothing for a new run. Applies the rules of --resume (66, 73), and only

@@ -20,7 +20,7 @@ class SavingTest : public testing::Test {
     std::filesystem::remove_all(path_);
     config_.checkpoint.dir = path_.string();
     config_.checkpoint.async = true;
-    folder_.emplace(*alone_, config_);
+    folder_.emplace(*alone_, config_, config_.checkpoint.staging_bytes);
     folder_->start_point({});
     folder_->open_metrics({}, {}, false);
     saving_.emplace(*alone_, *folder_, config_.checkpoint);
