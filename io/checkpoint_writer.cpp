@@ -19,6 +19,8 @@ namespace hrm::io {
 namespace {
 
 constexpr std::int64_t metadata_bytes = std::int64_t{1} << 20;  // generous, beside the texts
+constexpr std::int64_t element_bytes = sizeof(float);
+constexpr std::int64_t bounce_bytes = std::int64_t{1} << 20;
 
 /// Elements of the whole tensor.
 std::int64_t count_of(const TensorPart& part) {
@@ -45,6 +47,7 @@ struct Save {
   std::vector<std::size_t> tensor_of;  ///< [parts] index of the part's tensor
   std::vector<std::string> paths;      ///< [tensors]
   std::vector<std::int64_t> offsets;   ///< [tensors] where the data start in the file
+  std::vector<FileRange> ranges;       ///< the tensors' data as they lie in the file, on the first rank
   std::uint64_t file_digest = 0;       ///< of this rank's share of the file
   std::filesystem::path temporary;
   std::filesystem::path final_path;
@@ -61,6 +64,7 @@ struct CheckpointWriter::State {
   std::int64_t staging_bytes;
 
   Buffer<float> staging;
+  Buffer<std::byte> bounce;
   BackgroundThread thread;
   double seconds = 0;
   std::uint64_t last_digest = 0;
@@ -74,6 +78,7 @@ struct CheckpointWriter::State {
   void create_file();
   void start_parts();
   void finish_parts();
+  void digest_file();
   void add_digests(const std::vector<std::uint64_t>& digests);
   void publish_save();
   template <class Work>
@@ -134,8 +139,11 @@ void CheckpointWriter::State::create_file() {
       dataset.set_attribute("step", part->step);
     }
     save->offsets[tensor] = dataset.offset();
+    save->ranges.push_back({dataset.offset(), dataset.offset() + count_of(*part) * element_bytes});
     ++tensor;
   }
+  std::erase_if(save->ranges, [](const FileRange& range) { return range.begin == range.end; });
+  std::sort(save->ranges.begin(), save->ranges.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
   file.close();
   RawFile raw(save->temporary, RawFile::Mode::write);
   raw.reserve(raw.size() + metadata_bytes);  // with room for the digests; closing the file again cuts the rest
@@ -144,21 +152,20 @@ void CheckpointWriter::State::create_file() {
 /// The thread writes this rank's parts.
 void CheckpointWriter::State::start_parts() {
   std::vector<PlacedPart> placed;
-  std::int64_t elements = 0;
   for (std::size_t i = 0; i < save->parts.size(); ++i) {
     const std::size_t tensor = save->tensor_of[i];
     placed.push_back({save->parts[i], tensor, save->offsets[tensor]});
-    elements += save->parts[i].count;
   }
-  if (staging.size() == 0) {
-    staging = Buffer<float>(std::min(elements, staging_bytes / static_cast<std::int64_t>(sizeof(float))));
+  if (bounce.size() == 0) {
+    bounce = Buffer<std::byte>(bounce_bytes);
+    staging = Buffer<float>(std::min(PartWriter::staging_elements(placed), staging_bytes / element_bytes));
   }
-  save->writer.emplace(RawFile(save->temporary, RawFile::Mode::write), std::move(placed), save->paths.size(),
+  save->writer.emplace(BlockFile(save->temporary, bounce.span()), std::move(placed), save->paths.size(),
                        staging.span());
   thread.start([writer = &*save->writer] { writer->run(); });
 }
 
-/// All data are in the file: adds their digests, and the thread digests this rank's share of the file.
+/// All data are in the file: adds their digests, and the thread what is left of the file's.
 void CheckpointWriter::State::finish_parts() {
   std::vector<std::uint64_t> digests = save->writer->digests();
   group.sum(std::span(digests));
@@ -167,7 +174,15 @@ void CheckpointWriter::State::finish_parts() {
   }
   on_first_rank([&] { add_digests(digests); });
   save->phase = Phase::digest;
-  thread.start([this] { save->file_digest = file_digest_part(save->temporary, group.rank(), group.size()); });
+  thread.start([this] { digest_file(); });
+}
+
+/// What this rank has written, and on one rank what lies between the tensors: the words that begin there.
+void CheckpointWriter::State::digest_file() {
+  save->file_digest = save->writer->file_digest();
+  if (first_rank()) {
+    save->file_digest += digest_outside(RawFile(save->temporary, RawFile::Mode::read), save->ranges);
+  }
 }
 
 /// state_digest and /integrity, by one rank.
@@ -226,7 +241,7 @@ void CheckpointWriter::State::drop() noexcept {
 
 CheckpointWriter::CheckpointWriter(comm::Communicator& group, std::filesystem::path folder, std::string run_id,
                                    std::int64_t staging_bytes)
-    : state_(new State{group, std::move(folder), std::move(run_id), staging_bytes, {}, {}, 0, 0, {}}) {
+    : state_(new State{group, std::move(folder), std::move(run_id), staging_bytes, {}, {}, {}, 0, 0, {}}) {
   state_->on_first_rank([&] {
     make_folder(state_->folder);
     const std::string ending = fmt::format(".{}.tmp", state_->run_id);
@@ -332,7 +347,7 @@ std::filesystem::path CheckpointWriter::save(CheckpointMeta meta, std::span<cons
 std::int64_t checkpoint_bytes(std::span<const TensorPart> parts) {
   std::int64_t bytes = metadata_bytes;
   for (const TensorPart* part : distinct(parts)) {
-    bytes += count_of(*part) * static_cast<std::int64_t>(sizeof(float));
+    bytes += count_of(*part) * element_bytes;
   }
   return bytes;
 }

@@ -63,6 +63,13 @@ RawFile::RawFile(const std::filesystem::path& path, Mode mode) : path_(path) {
   }
 }
 
+RawFile RawFile::open_direct(const std::filesystem::path& path) {
+  RawFile file;
+  file.path_ = path;
+  file.fd_ = ::open(path.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC);
+  return file;
+}
+
 RawFile::RawFile(RawFile&& other) noexcept : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
 
 RawFile& RawFile::operator=(RawFile&& other) noexcept {
@@ -113,18 +120,30 @@ void RawFile::read_at(std::int64_t offset, std::span<std::byte> out) const {
 }
 
 void RawFile::write_at(std::int64_t offset, std::span<const std::byte> data) {
-  while (!data.empty()) {
-    const ssize_t done = ::pwrite(fd_, data.data(), std::min(data.size(), largest_transfer), offset);
+  if (write_direct(offset, data) < data.size()) {
+    fail_write(path_);
+  }
+}
+
+std::size_t RawFile::write_direct(std::int64_t offset, std::span<const std::byte> data) {
+  std::size_t written = 0;
+  while (written < data.size()) {
+    const std::span rest = data.subspan(written);
+    const ssize_t done = ::pwrite(fd_, rest.data(), std::min(rest.size(), largest_transfer),
+                                  offset + static_cast<std::int64_t>(written));
     if (done < 0 && errno == EINTR) {
       continue;
+    }
+    if (done < 0 && errno == EINVAL) {
+      break;
     }
     if (done < 0) {
       fail_write(path_);
     }
     comm::note_progress();
-    offset += done;
-    data = data.subspan(static_cast<std::size_t>(done));
+    written += static_cast<std::size_t>(done);
   }
+  return written;
 }
 
 void RawFile::append(std::string_view text) {

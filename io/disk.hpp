@@ -17,6 +17,8 @@ class RawFile {
 
   RawFile() = default;
   RawFile(const std::filesystem::path& path, Mode mode);
+  /// An existing file whose writes go past the page cache; not open where the file system has no such thing.
+  static RawFile open_direct(const std::filesystem::path& path);
   RawFile(RawFile&& other) noexcept;
   RawFile& operator=(RawFile&& other) noexcept;
   RawFile(const RawFile&) = delete;
@@ -30,6 +32,9 @@ class RawFile {
   /// Fills `out` from `offset`; a file that ends before is 65.
   void read_at(std::int64_t offset, std::span<std::byte> out) const;
   void write_at(std::int64_t offset, std::span<const std::byte> data);
+  /// The same, but where the system finds no fault except with the alignment, as that of open_direct()'s files does, it
+  /// returns how many bytes were written.
+  std::size_t write_direct(std::int64_t offset, std::span<const std::byte> data);
   /// At the end of the file (mode append), in one write.
   void append(std::string_view text);
   void truncate(std::int64_t bytes);

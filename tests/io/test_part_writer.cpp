@@ -35,7 +35,7 @@ class PartWriterTest : public testing::Test {
             {{"/model/m", slice, 0, first, source_.data()}}};
   }
   PartWriter writer(std::span<float> staging, const std::filesystem::path& file) const {
-    return PartWriter(RawFile(file, RawFile::Mode::write), parts(), 1, staging);
+    return PartWriter(BlockFile(file, {}), parts(), 1, staging);
   }
   std::vector<float> written() const {
     std::vector<float> values(source_.size());
@@ -84,7 +84,7 @@ TEST_F(PartWriterTest, ReleaseWaitsForTheChunkThatIsBeingWritten) {
   for (int trial = 0; trial < 40; ++trial) {
     std::copy_n(expected_.begin(), count, values.begin());
     const PlacedPart part{{"/model/m", {{count}, TensorSplit::none, 1, {}}, 0, count, values.data()}};
-    PartWriter writer(RawFile(path(), RawFile::Mode::write), {part}, 1, staging);
+    PartWriter writer(BlockFile(path(), {}), {part}, 1, staging);
     BackgroundThread thread;
     thread.start([&] { writer.run(); });
     std::this_thread::sleep_for(std::chrono::microseconds(50 * trial));
