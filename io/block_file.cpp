@@ -28,7 +28,7 @@ std::span<std::byte> aligned(std::span<std::byte> memory) {
 BlockFile::BlockFile(const std::filesystem::path& path, std::span<std::byte> bounce)
     : file_(path, RawFile::Mode::write), bounce_(aligned(bounce)) {
   if (!bounce_.empty()) {
-    direct_ = RawFile::open_direct(path);
+    direct_ = RawFile::try_open(path, RawFile::Mode::direct);
   }
 }
 

@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::int64_t metadata_bytes = std::int64_t{1} << 20;  // generous, beside the texts
 constexpr std::int64_t element_bytes = sizeof(float);
+constexpr std::int64_t page_elements = 4096 / element_bytes;
 constexpr std::int64_t bounce_bytes = std::int64_t{1} << 20;
 
 /// Elements of the whole tensor.
@@ -65,6 +66,7 @@ struct CheckpointWriter::State {
 
   Buffer<float> staging;
   Buffer<std::byte> bounce;
+  std::vector<RawFile> closing;
   BackgroundThread thread;
   double seconds = 0;
   std::uint64_t last_digest = 0;
@@ -76,6 +78,7 @@ struct CheckpointWriter::State {
   void list_tensors();
   void check_coverage();
   void create_file();
+  void take_memory(std::span<const TensorPart> parts);
   void start_parts();
   void finish_parts();
   void digest_file();
@@ -119,6 +122,13 @@ void CheckpointWriter::State::check_coverage() {
   });
 }
 
+void CheckpointWriter::State::take_memory(std::span<const TensorPart> parts) {
+  if (bounce.size() == 0) {
+    bounce = Buffer<std::byte>(bounce_bytes);
+    staging = Buffer<float>(std::min(PartWriter::staging_elements(parts), staging_bytes / element_bytes));
+  }
+}
+
 void CheckpointWriter::State::create_file() {
   const auto texts = static_cast<std::int64_t>(save->meta.config_text.size() + save->meta.tokenizer_json.size() +
                                                save->meta.products.size());
@@ -128,8 +138,13 @@ void CheckpointWriter::State::create_file() {
     fail(ExitCode::io_error, "{}: a checkpoint needs {} bytes, the disk has {} left; free some space and run again",
          save->final_path.string(), bytes, room);
   }
-  // libhdf5 1.10 crashes at the program's end after a write of its own has failed: it only ever meets disks with room.
-  RawFile(save->temporary, RawFile::Mode::create).reserve(bytes);
+  {
+    // libhdf5 1.10 crashes at the program's end after a write of its own has failed: it only ever meets disks with room
+    // for what it writes, and file systems that take a file of that size.
+    RawFile raw(save->temporary, RawFile::Mode::create);
+    raw.truncate(bytes);
+    raw.reserve(metadata_bytes + texts, RawFile::Size::keep);
+  }
   h5::File file = h5::File::create(save->temporary);
   write_meta(file, save->meta);
   std::size_t tensor = 0;
@@ -156,10 +171,7 @@ void CheckpointWriter::State::start_parts() {
     const std::size_t tensor = save->tensor_of[i];
     placed.push_back({save->parts[i], tensor, save->offsets[tensor]});
   }
-  if (bounce.size() == 0) {
-    bounce = Buffer<std::byte>(bounce_bytes);
-    staging = Buffer<float>(std::min(PartWriter::staging_elements(placed), staging_bytes / element_bytes));
-  }
+  take_memory(save->parts);
   save->writer.emplace(BlockFile(save->temporary, bounce.span()), std::move(placed), save->paths.size(),
                        staging.span());
   thread.start([writer = &*save->writer] { writer->run(); });
@@ -241,7 +253,7 @@ void CheckpointWriter::State::drop() noexcept {
 
 CheckpointWriter::CheckpointWriter(comm::Communicator& group, std::filesystem::path folder, std::string run_id,
                                    std::int64_t staging_bytes)
-    : state_(new State{group, std::move(folder), std::move(run_id), staging_bytes, {}, {}, {}, 0, 0, {}}) {
+    : state_(new State{group, std::move(folder), std::move(run_id), staging_bytes, {}, {}, {}, {}, 0, 0, {}}) {
   state_->on_first_rank([&] {
     make_folder(state_->folder);
     const std::string ending = fmt::format(".{}.tmp", state_->run_id);
@@ -260,9 +272,31 @@ CheckpointWriter::~CheckpointWriter() {
   abandon();
 }
 
+void CheckpointWriter::prepare(std::span<const TensorPart> parts) {
+  State& state = *state_;
+  ensure(!state.save, "CheckpointWriter: prepare() while a save is in flight");
+  state.thread.finish();
+  state.take_memory(parts);
+  state.thread.start([&state] {
+    for (std::int64_t i = 0; i < state.staging.size(); i += page_elements) {
+      state.staging[i] = 0;
+    }
+  });
+}
+
+void CheckpointWriter::close_behind(std::vector<RawFile> files) {
+  State& state = *state_;
+  ensure(!state.save, "CheckpointWriter: close_behind() while a save is in flight");
+  state.thread.finish();
+  state.closing = std::move(files);
+  state.thread.start([&state] { state.closing.clear(); });
+}
+
 void CheckpointWriter::begin_save(CheckpointMeta meta, std::span<const TensorPart> parts) {
   State& state = *state_;
   ensure(!state.save, "CheckpointWriter: one save at a time");
+  state.thread.finish();
+  state.thread.take_seconds();
   state.save.emplace();
   Save& save = *state.save;
   save.meta = std::move(meta);
@@ -352,11 +386,11 @@ std::int64_t checkpoint_bytes(std::span<const TensorPart> parts) {
   return bytes;
 }
 
-std::vector<std::filesystem::path> delete_old_checkpoints(const std::filesystem::path& folder, std::int64_t keep_last,
-                                                          std::int64_t keep_every) {
+std::vector<RawFile> delete_old_checkpoints(const std::filesystem::path& folder, std::int64_t keep_last,
+                                            std::int64_t keep_every) {
   std::error_code ignored;
   const std::filesystem::path latest = std::filesystem::read_symlink(folder / latest_name, ignored).filename();
-  std::vector<std::filesystem::path> deleted;
+  std::vector<RawFile> deleted;
   std::int64_t kept = 0;
   for (const CheckpointFile& file : list_checkpoints(folder)) {
     ++kept;
@@ -364,8 +398,9 @@ std::vector<std::filesystem::path> delete_old_checkpoints(const std::filesystem:
     if (kept <= std::max<std::int64_t>(keep_last, 1) || milestone || file.path.filename() == latest) {
       continue;
     }
+    RawFile open = RawFile::try_open(file.path, RawFile::Mode::read);
     if (std::filesystem::remove(file.path, ignored)) {
-      deleted.push_back(file.path);
+      deleted.push_back(std::move(open));
     }
   }
   return deleted;

@@ -34,6 +34,8 @@ int open_flags(RawFile::Mode mode) {
       return O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC;
     case RawFile::Mode::create:
       return O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC;
+    case RawFile::Mode::direct:
+      return O_WRONLY | O_DIRECT | O_CLOEXEC;
   }
   throw InternalError("RawFile: unknown mode");
 }
@@ -55,18 +57,17 @@ ExitCode open_failure(RawFile::Mode mode) {
 
 }  // namespace
 
-RawFile::RawFile(const std::filesystem::path& path, Mode mode) : path_(path) {
-  fd_ = ::open(path.c_str(), open_flags(mode), 0666);
-  if (fd_ < 0) {
+RawFile::RawFile(const std::filesystem::path& path, Mode mode) : RawFile(try_open(path, mode)) {
+  if (!is_open()) {
     const ExitCode code = open_failure(mode);
     fail(code, "{}: cannot open: {}; check the path and its permissions", path.string(), system_words());
   }
 }
 
-RawFile RawFile::open_direct(const std::filesystem::path& path) {
+RawFile RawFile::try_open(const std::filesystem::path& path, Mode mode) {
   RawFile file;
   file.path_ = path;
-  file.fd_ = ::open(path.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC);
+  file.fd_ = ::open(path.c_str(), open_flags(mode), 0666);
   return file;
 }
 
@@ -165,9 +166,10 @@ void RawFile::truncate(std::int64_t bytes) {
   }
 }
 
-void RawFile::reserve(std::int64_t bytes) {
+void RawFile::reserve(std::int64_t bytes, Size size) {
   // Not posix_fallocate: where the file system cannot reserve, glibc would write every block instead.
-  if (::fallocate(fd_, 0, 0, bytes) != 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)) {
+  if (::fallocate(fd_, size == Size::keep ? FALLOC_FL_KEEP_SIZE : 0, 0, bytes) != 0 &&
+      (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)) {
     fail_write(path_);
   }
 }

@@ -44,10 +44,10 @@ PartWriter::PartWriter(BlockFile file, std::vector<PlacedPart> parts, std::size_
   shared_words_.reserve(static_cast<std::size_t>(most_shared_words()));
 }
 
-std::int64_t PartWriter::staging_elements(std::span<const PlacedPart> parts) {
+std::int64_t PartWriter::staging_elements(std::span<const TensorPart> parts) {
   std::int64_t elements = block_elements;
-  for (const PlacedPart& placed : parts) {
-    elements += placed.part.count + block_elements;
+  for (const TensorPart& part : parts) {
+    elements += part.count + block_elements;
   }
   return elements;
 }

@@ -28,7 +28,7 @@ class PartWriter {
   /// `staging` outlives this object: room for elements that release_sources() copies, each part at the same place
   /// within a block as in the file, so that it can be written directly: staging_elements() hold everything.
   PartWriter(BlockFile file, std::vector<PlacedPart> parts, std::size_t tensors, std::span<float> staging);
-  static std::int64_t staging_elements(std::span<const PlacedPart> parts);
+  static std::int64_t staging_elements(std::span<const TensorPart> parts);
 
   /// Writes everything and syncs the file; 74 where that fails.
   void run();

@@ -283,7 +283,8 @@ std::filesystem::path RunFolder::commit_save() {
   last_checkpoint_ = file.filename().string();
   comm::together(group_, [&] {
     if (writes()) {
-      io::delete_old_checkpoints(path_, config_.checkpoint.keep_last, config_.checkpoint.keep_every);
+      writer_->close_behind(
+          io::delete_old_checkpoints(path_, config_.checkpoint.keep_last, config_.checkpoint.keep_every));
     }
   });
   return file;

@@ -201,7 +201,10 @@ TEST_F(CheckpointTest, DeletionKeepsNewestMilestonesAndLatest) {
   }
   save(15);  // latest.h5 now points to an older step
 
-  const auto deleted = delete_old_checkpoints(scratch_.path(), 2, 20);
+  std::vector<std::filesystem::path> deleted;
+  for (const RawFile& file : delete_old_checkpoints(scratch_.path(), 2, 20)) {
+    deleted.push_back(file.path());
+  }
 
   EXPECT_EQ(deleted,
             (std::vector<std::filesystem::path>{scratch_ / "step-00000025.h5", scratch_ / "step-00000010.h5"}));
