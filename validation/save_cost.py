@@ -4,8 +4,8 @@
   python3 validation/save_cost.py FOLDER --data SHARDS [--steps 100] [--repeats 3] [--pairs 5]
 
 The model has 74 M parameters, its checkpoint 1.18 GB; a save every 10 steps, each committed and synced before the next
-one counts. With 64 tokens a step is so short that a save at once takes more than two of them: a save that takes less
-would show nothing. So short a step cannot hide all of the writing before its weights change; a rank may copy what is
+one counts. With 64 tokens and a short horizon, the same in all steps, a step is so short that a save at once takes more
+than two of them: a save that takes less would show nothing. So short a step cannot hide all of the writing before its weights change; a rank may copy what is
 left (checkpoint.staging_bytes; with the default of 256 MiB the update would wait for the disk instead). Step times are
 taken from outside, by the clock at which each step's row appears in the journal, so that they hold everything the run
 stood still for. The three kinds of run alternate; ratios are those of one round, and the median over the rounds is
@@ -27,6 +27,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODEL = ["model.hidden_size=768", "model.num_heads=12", "model.layers=8", "model.intermediate_multiple=64",
          "model.max_seq_len=64", "train.pack_tokens=64", "train.packs=1", "train.precision=fp32", "train.log_interval=1",
+         "model.bp_min_steps=3", "model.bp_max_steps=3", "model.bp_warmup_ratio=0",
          "checkpoint.staging_bytes=1300000000"]
 INTERVAL = 10
 KINDS = {"none": ["checkpoint.interval_steps=0"],
