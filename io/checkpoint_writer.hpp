@@ -66,10 +66,4 @@ class CheckpointWriter {
 /// Bytes a checkpoint with these tensors takes (each path counted once), for free-space checks.
 std::int64_t checkpoint_bytes(std::span<const TensorPart> parts);
 
-/// Deletes old checkpoints of `folder`: keeps the newest `keep_last` (at least 1), every step that is a multiple of
-/// `keep_every` (0: none), and always the target of latest.h5. One rank calls it. Returns what was deleted, still open:
-/// its room is given back when it is closed.
-std::vector<RawFile> delete_old_checkpoints(const std::filesystem::path& folder, std::int64_t keep_last,
-                                            std::int64_t keep_every);
-
 }  // namespace hrm::io

@@ -5,13 +5,14 @@
 
 The model has 74 M parameters, its checkpoint 1.18 GB; a save every 10 steps, each committed and synced before the next
 one counts. With 64 tokens and a short horizon, the same in all steps, a step is so short that a save at once takes more
-than two of them: a save that takes less would show nothing. So short a step cannot hide all of the writing before its weights change; a rank may copy what is
-left (checkpoint.staging_bytes; with the default of 256 MiB the update would wait for the disk instead). Step times are
-taken from outside, by the clock at which each step's row appears in the journal, so that they hold everything the run
-stood still for. The three kinds of run alternate; ratios are those of one round, and the median over the rounds is
-reported. Then the write rate: a save at once against `dd` to fresh files of the same size on the same disk, through the
-page cache and past it (oflag=direct), in turn. Needs a machine that does nothing else, 4 GB of memory a rank and 8 GB
-of disk. Ends with 1 where a save is missing or a save at once takes less than two steps (then --set more parameters).
+than two of them: a save that takes less would show nothing. So short a step cannot hide all of the writing before its
+weights change; a rank may copy what is left (checkpoint.staging_bytes; with the default of 256 MiB the update would
+wait for the disk instead). Step times are taken from outside, by the clock at which each step's row appears in the
+journal, so that they hold everything the run stood still for. The three kinds of run alternate; ratios are those of one
+round, and the median over the rounds is reported. Then the write rate: a save at once against `dd` to fresh files of
+the same size on the same disk, through the page cache and past it (oflag=direct), in turn. Needs a machine that does
+nothing else, 4 GB of memory a rank and 8 GB of disk. Ends with 1 where a save is missing or a save at once takes less
+than two steps (then --set more parameters).
 """
 import argparse
 import json

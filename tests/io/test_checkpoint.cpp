@@ -8,6 +8,7 @@
 #include "io/checkpoint_writer.hpp"
 #include "io/disk.hpp"
 #include "io/integrity.hpp"
+#include "io/run_files.hpp"
 #include "io_samples.hpp"
 
 namespace hrm::io {
