@@ -1,11 +1,18 @@
 #include "io/background.hpp"
 
+#include <sys/resource.h>
+
 #include <utility>
 
 #include "base/error.hpp"
 #include "base/timer.hpp"
 
 namespace hrm::io {
+namespace {
+
+constexpr int nice_value = 10;  // a tenth of a core that computation wants, all of one that it leaves
+
+}  // namespace
 
 BackgroundThread::BackgroundThread() : thread_([this] { run(); }) {}
 
@@ -51,6 +58,7 @@ double BackgroundThread::take_seconds() {
 }
 
 void BackgroundThread::run() {
+  ::setpriority(PRIO_PROCESS, 0, nice_value);  // on Linux of this thread alone
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return job_ || ends_; });

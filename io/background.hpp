@@ -9,7 +9,7 @@
 
 namespace hrm::io {
 
-/// One thread, started once, that runs one job at a time.
+/// One thread, started once, that runs one job at a time and stands back where other threads want to compute.
 class BackgroundThread {
  public:
   BackgroundThread();

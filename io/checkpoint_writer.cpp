@@ -19,6 +19,9 @@ namespace hrm::io {
 namespace {
 
 constexpr std::int64_t metadata_bytes = std::int64_t{1} << 20;  // generous, beside the texts
+constexpr std::int64_t element_bytes = sizeof(float);
+constexpr std::int64_t page_elements = 4096 / element_bytes;
+constexpr std::int64_t bounce_bytes = std::int64_t{1} << 20;
 
 /// Elements of the whole tensor.
 std::int64_t count_of(const TensorPart& part) {
@@ -45,6 +48,7 @@ struct Save {
   std::vector<std::size_t> tensor_of;  ///< [parts] index of the part's tensor
   std::vector<std::string> paths;      ///< [tensors]
   std::vector<std::int64_t> offsets;   ///< [tensors] where the data start in the file
+  std::vector<FileRange> ranges;       ///< the tensors' data as they lie in the file, on the first rank
   std::uint64_t file_digest = 0;       ///< of this rank's share of the file
   std::filesystem::path temporary;
   std::filesystem::path final_path;
@@ -61,6 +65,8 @@ struct CheckpointWriter::State {
   std::int64_t staging_bytes;
 
   Buffer<float> staging;
+  Buffer<std::byte> bounce;
+  std::vector<RawFile> closing;
   BackgroundThread thread;
   double seconds = 0;
   std::uint64_t last_digest = 0;
@@ -72,8 +78,10 @@ struct CheckpointWriter::State {
   void list_tensors();
   void check_coverage();
   void create_file();
+  void take_memory(std::span<const TensorPart> parts);
   void start_parts();
   void finish_parts();
+  void digest_file();
   void add_digests(const std::vector<std::uint64_t>& digests);
   void publish_save();
   template <class Work>
@@ -114,6 +122,13 @@ void CheckpointWriter::State::check_coverage() {
   });
 }
 
+void CheckpointWriter::State::take_memory(std::span<const TensorPart> parts) {
+  if (bounce.size() == 0) {
+    bounce = Buffer<std::byte>(bounce_bytes);
+    staging = Buffer<float>(std::min(PartWriter::staging_elements(parts), staging_bytes / element_bytes));
+  }
+}
+
 void CheckpointWriter::State::create_file() {
   const auto texts = static_cast<std::int64_t>(save->meta.config_text.size() + save->meta.tokenizer_json.size() +
                                                save->meta.products.size());
@@ -123,8 +138,13 @@ void CheckpointWriter::State::create_file() {
     fail(ExitCode::io_error, "{}: a checkpoint needs {} bytes, the disk has {} left; free some space and run again",
          save->final_path.string(), bytes, room);
   }
-  // libhdf5 1.10 crashes at the program's end after a write of its own has failed: it only ever meets disks with room.
-  RawFile(save->temporary, RawFile::Mode::create).reserve(bytes);
+  {
+    // libhdf5 1.10 crashes at the program's end after a write of its own has failed: it only ever meets disks with room
+    // for what it writes, and file systems that take a file of that size.
+    RawFile raw(save->temporary, RawFile::Mode::create);
+    raw.truncate(bytes);
+    raw.reserve(metadata_bytes + texts, RawFile::Size::keep);
+  }
   h5::File file = h5::File::create(save->temporary);
   write_meta(file, save->meta);
   std::size_t tensor = 0;
@@ -134,8 +154,11 @@ void CheckpointWriter::State::create_file() {
       dataset.set_attribute("step", part->step);
     }
     save->offsets[tensor] = dataset.offset();
+    save->ranges.push_back({dataset.offset(), dataset.offset() + count_of(*part) * element_bytes});
     ++tensor;
   }
+  std::erase_if(save->ranges, [](const FileRange& range) { return range.begin == range.end; });
+  std::sort(save->ranges.begin(), save->ranges.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
   file.close();
   RawFile raw(save->temporary, RawFile::Mode::write);
   raw.reserve(raw.size() + metadata_bytes);  // with room for the digests; closing the file again cuts the rest
@@ -144,21 +167,17 @@ void CheckpointWriter::State::create_file() {
 /// The thread writes this rank's parts.
 void CheckpointWriter::State::start_parts() {
   std::vector<PlacedPart> placed;
-  std::int64_t elements = 0;
   for (std::size_t i = 0; i < save->parts.size(); ++i) {
     const std::size_t tensor = save->tensor_of[i];
     placed.push_back({save->parts[i], tensor, save->offsets[tensor]});
-    elements += save->parts[i].count;
   }
-  if (staging.size() == 0) {
-    staging = Buffer<float>(std::min(elements, staging_bytes / static_cast<std::int64_t>(sizeof(float))));
-  }
-  save->writer.emplace(RawFile(save->temporary, RawFile::Mode::write), std::move(placed), save->paths.size(),
+  take_memory(save->parts);
+  save->writer.emplace(BlockFile(save->temporary, bounce.span()), std::move(placed), save->paths.size(),
                        staging.span());
   thread.start([writer = &*save->writer] { writer->run(); });
 }
 
-/// All data are in the file: adds their digests, and the thread digests this rank's share of the file.
+/// All data are in the file: adds their digests, and the thread what is left of the file's.
 void CheckpointWriter::State::finish_parts() {
   std::vector<std::uint64_t> digests = save->writer->digests();
   group.sum(std::span(digests));
@@ -167,7 +186,15 @@ void CheckpointWriter::State::finish_parts() {
   }
   on_first_rank([&] { add_digests(digests); });
   save->phase = Phase::digest;
-  thread.start([this] { save->file_digest = file_digest_part(save->temporary, group.rank(), group.size()); });
+  thread.start([this] { digest_file(); });
+}
+
+/// What this rank has written, and on one rank what lies between the tensors: the words that begin there.
+void CheckpointWriter::State::digest_file() {
+  save->file_digest = save->writer->file_digest();
+  if (first_rank()) {
+    save->file_digest += digest_outside(RawFile(save->temporary, RawFile::Mode::read), save->ranges);
+  }
 }
 
 /// state_digest and /integrity, by one rank.
@@ -226,7 +253,7 @@ void CheckpointWriter::State::drop() noexcept {
 
 CheckpointWriter::CheckpointWriter(comm::Communicator& group, std::filesystem::path folder, std::string run_id,
                                    std::int64_t staging_bytes)
-    : state_(new State{group, std::move(folder), std::move(run_id), staging_bytes, {}, {}, 0, 0, {}}) {
+    : state_(new State{group, std::move(folder), std::move(run_id), staging_bytes, {}, {}, {}, {}, 0, 0, {}}) {
   state_->on_first_rank([&] {
     make_folder(state_->folder);
     const std::string ending = fmt::format(".{}.tmp", state_->run_id);
@@ -245,9 +272,31 @@ CheckpointWriter::~CheckpointWriter() {
   abandon();
 }
 
+void CheckpointWriter::prepare(std::span<const TensorPart> parts) {
+  State& state = *state_;
+  ensure(!state.save, "CheckpointWriter: prepare() while a save is in flight");
+  state.thread.finish();
+  state.take_memory(parts);
+  state.thread.start([&state] {
+    for (std::int64_t i = 0; i < state.staging.size(); i += page_elements) {
+      state.staging[i] = 0;
+    }
+  });
+}
+
+void CheckpointWriter::close_behind(std::vector<RawFile> files) {
+  State& state = *state_;
+  ensure(!state.save, "CheckpointWriter: close_behind() while a save is in flight");
+  state.thread.finish();
+  state.closing = std::move(files);
+  state.thread.start([&state] { state.closing.clear(); });
+}
+
 void CheckpointWriter::begin_save(CheckpointMeta meta, std::span<const TensorPart> parts) {
   State& state = *state_;
   ensure(!state.save, "CheckpointWriter: one save at a time");
+  state.thread.finish();
+  state.thread.take_seconds();
   state.save.emplace();
   Save& save = *state.save;
   save.meta = std::move(meta);
@@ -332,28 +381,9 @@ std::filesystem::path CheckpointWriter::save(CheckpointMeta meta, std::span<cons
 std::int64_t checkpoint_bytes(std::span<const TensorPart> parts) {
   std::int64_t bytes = metadata_bytes;
   for (const TensorPart* part : distinct(parts)) {
-    bytes += count_of(*part) * static_cast<std::int64_t>(sizeof(float));
+    bytes += count_of(*part) * element_bytes;
   }
   return bytes;
-}
-
-std::vector<std::filesystem::path> delete_old_checkpoints(const std::filesystem::path& folder, std::int64_t keep_last,
-                                                          std::int64_t keep_every) {
-  std::error_code ignored;
-  const std::filesystem::path latest = std::filesystem::read_symlink(folder / latest_name, ignored).filename();
-  std::vector<std::filesystem::path> deleted;
-  std::int64_t kept = 0;
-  for (const CheckpointFile& file : list_checkpoints(folder)) {
-    ++kept;
-    const bool milestone = keep_every > 0 && file.step % keep_every == 0;
-    if (kept <= std::max<std::int64_t>(keep_last, 1) || milestone || file.path.filename() == latest) {
-      continue;
-    }
-    if (std::filesystem::remove(file.path, ignored)) {
-      deleted.push_back(file.path);
-    }
-  }
-  return deleted;
 }
 
 }  // namespace hrm::io

@@ -34,6 +34,8 @@ int open_flags(RawFile::Mode mode) {
       return O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC;
     case RawFile::Mode::create:
       return O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC;
+    case RawFile::Mode::direct:
+      return O_WRONLY | O_DIRECT | O_CLOEXEC;
   }
   throw InternalError("RawFile: unknown mode");
 }
@@ -55,12 +57,18 @@ ExitCode open_failure(RawFile::Mode mode) {
 
 }  // namespace
 
-RawFile::RawFile(const std::filesystem::path& path, Mode mode) : path_(path) {
-  fd_ = ::open(path.c_str(), open_flags(mode), 0666);
-  if (fd_ < 0) {
+RawFile::RawFile(const std::filesystem::path& path, Mode mode) : RawFile(try_open(path, mode)) {
+  if (!is_open()) {
     const ExitCode code = open_failure(mode);
     fail(code, "{}: cannot open: {}; check the path and its permissions", path.string(), system_words());
   }
+}
+
+RawFile RawFile::try_open(const std::filesystem::path& path, Mode mode) {
+  RawFile file;
+  file.path_ = path;
+  file.fd_ = ::open(path.c_str(), open_flags(mode), 0666);
+  return file;
 }
 
 RawFile::RawFile(RawFile&& other) noexcept : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
@@ -113,18 +121,30 @@ void RawFile::read_at(std::int64_t offset, std::span<std::byte> out) const {
 }
 
 void RawFile::write_at(std::int64_t offset, std::span<const std::byte> data) {
-  while (!data.empty()) {
-    const ssize_t done = ::pwrite(fd_, data.data(), std::min(data.size(), largest_transfer), offset);
+  if (write_direct(offset, data) < data.size()) {
+    fail_write(path_);
+  }
+}
+
+std::size_t RawFile::write_direct(std::int64_t offset, std::span<const std::byte> data) {
+  std::size_t written = 0;
+  while (written < data.size()) {
+    const std::span rest = data.subspan(written);
+    const ssize_t done = ::pwrite(fd_, rest.data(), std::min(rest.size(), largest_transfer),
+                                  offset + static_cast<std::int64_t>(written));
     if (done < 0 && errno == EINTR) {
       continue;
+    }
+    if (done < 0 && errno == EINVAL) {
+      break;
     }
     if (done < 0) {
       fail_write(path_);
     }
     comm::note_progress();
-    offset += done;
-    data = data.subspan(static_cast<std::size_t>(done));
+    written += static_cast<std::size_t>(done);
   }
+  return written;
 }
 
 void RawFile::append(std::string_view text) {
@@ -146,9 +166,10 @@ void RawFile::truncate(std::int64_t bytes) {
   }
 }
 
-void RawFile::reserve(std::int64_t bytes) {
+void RawFile::reserve(std::int64_t bytes, Size size) {
   // Not posix_fallocate: where the file system cannot reserve, glibc would write every block instead.
-  if (::fallocate(fd_, 0, 0, bytes) != 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)) {
+  if (::fallocate(fd_, size == Size::keep ? FALLOC_FL_KEEP_SIZE : 0, 0, bytes) != 0 &&
+      (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)) {
     fail_write(path_);
   }
 }

@@ -13,10 +13,14 @@ namespace hrm::io {
 /// An open file descriptor, move-only.
 class RawFile {
  public:
-  enum class Mode { read, write, append, create };  ///< write: existing file, read and write; create: new or truncated
+  /// write: existing file, read and write; create: new or truncated; direct: existing file, writes go past the page
+  /// cache
+  enum class Mode { read, write, append, create, direct };
 
   RawFile() = default;
   RawFile(const std::filesystem::path& path, Mode mode);
+  /// The same without a failure: not open then.
+  static RawFile try_open(const std::filesystem::path& path, Mode mode);
   RawFile(RawFile&& other) noexcept;
   RawFile& operator=(RawFile&& other) noexcept;
   RawFile(const RawFile&) = delete;
@@ -30,11 +34,16 @@ class RawFile {
   /// Fills `out` from `offset`; a file that ends before is 65.
   void read_at(std::int64_t offset, std::span<std::byte> out) const;
   void write_at(std::int64_t offset, std::span<const std::byte> data);
+  /// The same, but where the system finds no fault except with the alignment, as mode direct does, it
+  /// returns how many bytes were written.
+  std::size_t write_direct(std::int64_t offset, std::span<const std::byte> data);
   /// At the end of the file (mode append), in one write.
   void append(std::string_view text);
   void truncate(std::int64_t bytes);
-  /// Reserves room for the file's size where the file system can; a full disk is 74 before anything is written.
-  void reserve(std::int64_t bytes);
+  /// Reserves room where the file system can; a full disk is 74 before anything is written. The file grows to `bytes`
+  /// where it is smaller, unless it is to keep its size.
+  enum class Size { grow, keep };
+  void reserve(std::int64_t bytes, Size size = Size::grow);
   void sync();
   void close() noexcept;
 

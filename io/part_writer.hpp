@@ -9,8 +9,8 @@
 #include <span>
 #include <vector>
 
+#include "io/block_file.hpp"
 #include "io/checkpoint.hpp"
-#include "io/disk.hpp"
 
 namespace hrm::io {
 
@@ -25,8 +25,10 @@ struct PlacedPart {
 /// other functions belong to the thread that owns the parts.
 class PartWriter {
  public:
-  /// `staging` outlives this object: room for elements that release_sources() copies.
-  PartWriter(RawFile file, std::vector<PlacedPart> parts, std::size_t tensors, std::span<float> staging);
+  /// `staging` outlives this object: room for elements that release_sources() copies, each part at the same place
+  /// within a block as in the file, so that it can be written directly: staging_elements() hold everything.
+  PartWriter(BlockFile file, std::vector<PlacedPart> parts, std::size_t tensors, std::span<float> staging);
+  static std::int64_t staging_elements(std::span<const TensorPart> parts);
 
   /// Writes everything and syncs the file; 74 where that fails.
   void run();
@@ -37,6 +39,9 @@ class PartWriter {
   void cancel();
   /// [tensors] digests of what was written; after run().
   const std::vector<std::uint64_t>& digests() const { return digests_; }
+  /// What the words of the file that begin in what was written add to the digest of the whole file; after run() of all
+  /// writers, for words that end in another's data are read back. Allocates nothing.
+  std::uint64_t file_digest() const;
 
  private:
   struct Chunk {
@@ -45,20 +50,28 @@ class PartWriter {
     std::int64_t count;
     const float* data;
   };
+  void place_staged();
+  std::int64_t most_shared_words() const;
   std::optional<Chunk> next();
   void write(const Chunk& chunk);
+  void digest_run(std::int64_t offset, std::span<const std::byte> data);
   void write_all();
   void stage();
 
-  RawFile file_;
+  BlockFile file_;
   std::vector<PlacedPart> parts_;
   std::vector<std::uint64_t> digests_;
+  std::uint64_t file_digest_ = 0;           ///< of whole words
+  std::vector<std::int64_t> shared_words_;  ///< that begin in one piece of what is written and end in another
   std::span<float> staging_;
+  std::vector<std::int64_t>
+      staged_at_;           ///< [parts] place of the part's first element; negative where only its end fits
   std::int64_t total_ = 0;  ///< elements of all parts
 
   std::mutex mutex_;
   std::condition_variable changed_;
   // Elements are counted over all parts in order.
+  std::int64_t fits_from_ = 0;    ///< elements from here on fit into the staging buffer
   std::int64_t taken_ = 0;        ///< written, or being written
   std::int64_t done_ = 0;         ///< written
   std::int64_t staged_from_ = 0;  ///< from here on the staging buffer has the data, once `staged_`

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "io/disk.hpp"
+#include "io/checkpoint.hpp"
 
 namespace hrm::io {
 namespace {
@@ -69,6 +69,26 @@ void delete_set_aside(const std::filesystem::path& folder, std::string_view begi
   for (auto file = files.begin() + std::min(keep, std::ssize(files)); file != files.end(); ++file) {
     std::filesystem::remove(file->second, ignored);
   }
+}
+
+std::vector<RawFile> delete_old_checkpoints(const std::filesystem::path& folder, std::int64_t keep_last,
+                                            std::int64_t keep_every) {
+  std::error_code ignored;
+  const std::filesystem::path latest = std::filesystem::read_symlink(folder / latest_name, ignored).filename();
+  std::vector<RawFile> deleted;
+  std::int64_t kept = 0;
+  for (const CheckpointFile& file : list_checkpoints(folder)) {
+    ++kept;
+    const bool milestone = keep_every > 0 && file.step % keep_every == 0;
+    if (kept <= std::max<std::int64_t>(keep_last, 1) || milestone || file.path.filename() == latest) {
+      continue;
+    }
+    RawFile open = RawFile::try_open(file.path, RawFile::Mode::read);
+    if (std::filesystem::remove(file.path, ignored)) {
+      deleted.push_back(std::move(open));
+    }
+  }
+  return deleted;
 }
 
 }  // namespace hrm::io

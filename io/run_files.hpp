@@ -1,10 +1,13 @@
 #pragma once
-// Names of a run folder beside the checkpoints' own: the link to the newest one, and what was set aside. One rank
-// calls.
+// What becomes of the files of a run folder: the link to the newest checkpoint, those set aside, and those deleted. One
+// rank calls.
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "io/disk.hpp"
 
 namespace hrm::io {
 
@@ -19,5 +22,11 @@ std::filesystem::path set_aside(const std::filesystem::path& file);
 /// Of the files in `folder` that were set aside and whose names begin so, the `keep` written last stay. Deletes the
 /// others; what cannot be deleted stays.
 void delete_set_aside(const std::filesystem::path& folder, std::string_view beginning, std::int64_t keep);
+
+/// Deletes old checkpoints of `folder`: keeps the newest `keep_last` (at least 1), every step that is a multiple of
+/// `keep_every` (0: none), and always the target of latest.h5. One rank calls it. Returns what was deleted, still open:
+/// its room is given back when it is closed.
+std::vector<RawFile> delete_old_checkpoints(const std::filesystem::path& folder, std::int64_t keep_last,
+                                            std::int64_t keep_every);
 
 }  // namespace hrm::io

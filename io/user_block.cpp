@@ -4,7 +4,6 @@
 #include <array>
 #include <cstring>
 #include <string_view>
-#include <vector>
 
 #include "base/digest.hpp"
 #include "base/error.hpp"
@@ -17,7 +16,7 @@ constexpr std::string_view magic = "HRMDIGST";
 constexpr std::uint64_t block_version = 1;
 constexpr std::size_t signed_bytes = 32;  // covered by the block's own digest
 constexpr std::size_t used_bytes = 40;
-constexpr std::int64_t chunk_bytes = std::int64_t{4} << 20;  // a multiple of 8
+constexpr std::int64_t chunk_bytes = std::int64_t{256} << 10;  // a multiple of 8; on the stack
 
 using Block = std::array<std::byte, static_cast<std::size_t>(user_block_bytes)>;
 
@@ -79,23 +78,41 @@ UserBlock read_user_block(const std::filesystem::path& path) {
   return {length, word_at(block, 24)};
 }
 
-std::uint64_t file_digest_part(const std::filesystem::path& path, int part, int parts, const Between& between) {
-  const RawFile file(path, RawFile::Mode::read);
-  const std::int64_t bytes = file.size() - user_block_bytes;
-  const std::int64_t words = (bytes + 7) / 8;
-  const std::int64_t begin = words * part / parts * 8;
-  const std::int64_t end = std::min(words * (part + 1) / parts * 8, bytes);
-  std::vector<std::byte> chunk(static_cast<std::size_t>(std::min(chunk_bytes, std::max<std::int64_t>(end - begin, 0))));
+FileWords words_beginning_in(const FileRange& range) {
+  const std::int64_t first = (range.begin - user_block_bytes + 7) / 8;
+  return {first, (range.end - user_block_bytes + 7) / 8 - first};
+}
+
+std::uint64_t digest_words(const RawFile& file, const FileWords& words, const Between& between) {
+  std::array<std::byte, chunk_bytes> chunk;
+  const std::int64_t end = std::min(words.end(), file.size());
   std::uint64_t sum = 0;
-  for (std::int64_t at = begin; at < end; at += chunk_bytes) {
+  for (std::int64_t at = words.begin(); at < end; at += chunk_bytes) {
     if (between) {
       between();
     }
-    const auto count = static_cast<std::size_t>(std::min(chunk_bytes, end - at));
-    file.read_at(user_block_bytes + at, std::span(chunk).first(count));
-    sum += digest_file_words(chunk.data(), count, static_cast<std::uint64_t>(at / 8));
+    const auto part = std::span(chunk).first(static_cast<std::size_t>(std::min(chunk_bytes, end - at)));
+    file.read_at(at, part);
+    sum += digest_file_words(part.data(), part.size(), static_cast<std::uint64_t>((at - user_block_bytes) / 8));
   }
   return sum;
+}
+
+std::uint64_t digest_outside(const RawFile& file, std::span<const FileRange> ranges) {
+  std::uint64_t sum = 0;
+  std::int64_t at = user_block_bytes;
+  for (const FileRange& range : ranges) {
+    sum += digest_words(file, words_beginning_in({at, range.begin}));
+    at = range.end;
+  }
+  return sum + digest_words(file, words_beginning_in({at, file.size()}));
+}
+
+std::uint64_t file_digest_part(const std::filesystem::path& path, int part, int parts, const Between& between) {
+  const RawFile file(path, RawFile::Mode::read);
+  const std::int64_t words = words_beginning_in({user_block_bytes, file.size()}).count;
+  const std::int64_t first = words * part / parts;
+  return digest_words(file, {first, words * (part + 1) / parts - first}, between);
 }
 
 UserBlock seal_user_block(const std::filesystem::path& path, std::uint64_t digest) {

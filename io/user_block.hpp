@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <span>
 
 #include "comm/communicator.hpp"
+#include "io/disk.hpp"
 
 namespace hrm::io {
 
@@ -24,6 +26,29 @@ struct UserBlock {
 /// Reads the block and checks magic, version, its own digest, zeros and the file's length; the data are not read. 65
 /// with what differs, 66 where there is no file.
 UserBlock read_user_block(const std::filesystem::path& path);
+
+/// Words of 8 bytes behind the block, which the file's digest is a sum over.
+struct FileWords {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+  std::int64_t begin() const { return user_block_bytes + first * 8; }  ///< bytes, in the file
+  std::int64_t end() const { return begin() + count * 8; }
+};
+
+/// Bytes [begin, end) of a file, behind the block.
+struct FileRange {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+
+/// Those whose first byte lies in the range: of ranges that cover a file each word belongs to one.
+FileWords words_beginning_in(const FileRange& range);
+
+/// What these words add to the file's digest, as they are read from it. Allocates nothing.
+std::uint64_t digest_words(const RawFile& file, const FileWords& words, const Between& between = {});
+
+/// What all words add that begin outside of these ranges, which are sorted and disjoint. Allocates nothing.
+std::uint64_t digest_outside(const RawFile& file, std::span<const FileRange> ranges);
 
 /// Digest of part `part` of `parts` of the bytes behind the block; the sum over parts is the file's digest.
 std::uint64_t file_digest_part(const std::filesystem::path& path, int part, int parts, const Between& between = {});

@@ -282,10 +282,18 @@ std::filesystem::path RunFolder::commit_save() {
   last_checkpoint_ = file.filename().string();
   comm::together(group_, [&] {
     if (writes()) {
-      io::delete_old_checkpoints(path_, config_.checkpoint.keep_last, config_.checkpoint.keep_every);
+      deleted_ = io::delete_old_checkpoints(path_, config_.checkpoint.keep_last, config_.checkpoint.keep_every);
     }
   });
   return file;
+}
+
+void RunFolder::publish_saved() {
+  if (journal_) {
+    deleted_.push_back(io::RawFile::try_open(metrics_path_, io::RawFile::Mode::read));
+    publish_metrics(true);
+    writer_->close_behind(std::exchange(deleted_, {}));
+  }
 }
 
 bool RunFolder::evaluated(std::int64_t step) const {

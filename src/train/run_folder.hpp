@@ -65,6 +65,9 @@ class RunFolder {
   io::CheckpointWriter& writer() const { return *writer_; }
   /// Collective: commits the writer's save; old checkpoints are deleted by keep_last and keep_every.
   std::filesystem::path commit_save();
+  /// After the last event of a save: publishes the metrics, and leaves what it and commit_save() have deleted to the
+  /// writer's thread. Rank 0 acts.
+  void publish_saved();
   /// Whether the journal holds an evaluation of this step; rank 0 asks.
   bool evaluated(std::int64_t step) const;
   /// Failures that the journal of a resumed run tells of, on rank 0; none on other ranks.
@@ -97,6 +100,7 @@ class RunFolder {
   TrainState progress_;  ///< as status() was last told
   std::optional<io::RunLock> lock_;
   std::unique_ptr<io::CheckpointWriter> writer_;
+  std::vector<io::RawFile> deleted_;  ///< by commit_save(), still open
   io::MetricsHeader header_;
   std::optional<io::MetricsJournal> journal_;
   nlohmann::json job_;

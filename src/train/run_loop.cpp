@@ -49,8 +49,9 @@ Run::Run(comm::Grid& grid, const RunOptions& options, data::SharedCorpus& corpus
       recovery_(facts_.config.guard, folder_, progress_),
       watchdog_(watchdog) {
   check_plan();
-  folder_.require_room(learner_.checkpoint_parts());
-  saving_.expect(io::checkpoint_bytes(learner_.checkpoint_parts()));
+  const std::vector<io::TensorPart> parts = learner_.checkpoint_parts();
+  folder_.require_room(parts);
+  saving_.expect(parts);
   state_.planned_steps = plan_.steps();
   stored_ ? resume(*stored_) : start_new(source);
   saving_.set_record(folder_.failures());

@@ -25,6 +25,13 @@ Saving::~Saving() {
   folder_.writer().abandon();
 }
 
+void Saving::expect(const std::vector<io::TensorPart>& parts) {
+  schedule_.expect(io::checkpoint_bytes(parts));
+  if (async_) {
+    folder_.writer().prepare(parts);
+  }
+}
+
 /// A piece of a save, timed. All ranks throw the same, so all of them end here or none.
 template <class Work>
 void Saving::attempt(Work&& work) {

@@ -28,7 +28,8 @@ class Saving {
 
   const SaveSchedule& schedule() const { return schedule_; }
   void set_record(const FailureRecord& record) { schedule_.set_record(record); }
-  void expect(std::int64_t bytes) { schedule_.expect(bytes); }
+  /// Such parts are what saves will write.
+  void expect(const std::vector<io::TensorPart>& parts);
   /// Asked on one rank, whose answer is shared: no save is due by time while one is under way.
   bool due_by_time() const { return !under_way() && schedule_.due_by_time(); }
   bool under_way() const { return folder_.writer().saving(); }

@@ -2,10 +2,12 @@
 // the machine's ranks did it, and makes the disk slow if asked to.
 //   FILE_CALLS_LOG    one line a call: NANOSECONDS PID CALL PATH [NEW PATH], for paths in FILE_CALLS_FOLDER
 //   FILE_CALLS_SLEEP  milliseconds that each fsync there takes longer
+//   FILE_CALLS_NO_DIRECT  if set, writes past the page cache (O_DIRECT) are refused there, as some file systems do
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
@@ -57,6 +59,11 @@ void be_slow(const std::string& path) {
   }
 }
 
+bool refuses(int descriptor, const std::string& path) {
+  static const bool no_direct = std::getenv("FILE_CALLS_NO_DIRECT") != nullptr;
+  return no_direct && watched(path) && (::fcntl(descriptor, F_GETFL) & O_DIRECT) != 0;
+}
+
 }  // namespace
 
 extern "C" {
@@ -79,6 +86,11 @@ ssize_t write(int descriptor, const void* data, size_t size) {
 
 ssize_t pwrite(int descriptor, const void* data, size_t size, off_t offset) {
   static const auto real_pwrite = real(&::pwrite, "pwrite");
+  if (refuses(descriptor, path_of(descriptor))) {
+    note("refused", path_of(descriptor));
+    errno = EINVAL;
+    return -1;
+  }
   const ssize_t result = real_pwrite(descriptor, data, size, offset);
   note("write", path_of(descriptor));
   return result;

@@ -16,12 +16,13 @@ class Durability(HrmTest):
         super().setUp()
         self.data, _ = self.shards(sums(600))
 
-    def calls(self, name, **values):
+    def calls(self, name, environment=None, **values):
         """What two ranks of a short run did to its folder, in order."""
         log = self.folder / f"{name}.calls"
         run = self.folder.resolve() / name
         self.train(self.data, run, ranks=2, train__max_steps=6, checkpoint__interval_steps=2,
-                   environment={"LD_PRELOAD": LIBRARY, "FILE_CALLS_LOG": str(log), "FILE_CALLS_FOLDER": str(run)},
+                   environment={"LD_PRELOAD": LIBRARY, "FILE_CALLS_LOG": str(log), "FILE_CALLS_FOLDER": str(run),
+                                **(environment or {})},
                    **values)
         lines = [line.split("\t") for line in log.read_text(encoding="utf-8").splitlines()]
         return run, sorted(Call(int(time), int(pid), call, pathlib.Path(path), pathlib.Path(other))
@@ -49,8 +50,8 @@ class Durability(HrmTest):
         self.check_folder_is_synced(calls, at, run)
         return writers
 
-    def check(self, **values):
-        run, calls = self.calls("run", **values)
+    def check(self, name="run", **values):
+        run, calls = self.calls(name, **values)
         renames = [i for i, call in enumerate(calls) if call.call == "rename" and call.other.match("step-*.h5")]
         self.assertEqual([calls[i].other.name for i in renames], [f"step-{step:08}.h5" for step in (2, 4, 6)])
         for at in renames:
@@ -66,12 +67,29 @@ class Durability(HrmTest):
         self.assertIn(("fsync", calls[status].path), [(call.call, call.path) for call in calls[:status]])
         self.check_folder_is_synced(calls, status, run)
         self.assertNotIn("fsync failed", {call.call for call in calls})
+        return run, calls
 
     def test_saves_in_the_background(self):
         self.check()
 
     def test_saves_at_once(self):
         self.check(checkpoint__async="false")
+
+    def takes_direct_writes(self):
+        try:
+            os.close(os.open(self.folder / "probe", os.O_WRONLY | os.O_CREAT | os.O_DIRECT))
+        except OSError:
+            return False
+        return True
+
+    def test_a_file_system_that_refuses_direct_writes(self):
+        usual, _ = self.check("usual")
+        run, calls = self.check("refused", environment={"FILE_CALLS_NO_DIRECT": "1"})
+
+        self.assertEqual("refused" in {call.call for call in calls}, self.takes_direct_writes())
+        for step in (2, 4, 6):
+            self.same(usual / f"step-{step:08}.h5", run / f"step-{step:08}.h5")
+            self.hrm("inspect", "--verify", run / f"step-{step:08}.h5")
 
     def test_replicated_state(self):
         self.check(parallel__zero=0)

@@ -8,6 +8,7 @@
 #include "io/checkpoint_writer.hpp"
 #include "io/disk.hpp"
 #include "io/integrity.hpp"
+#include "io/run_files.hpp"
 #include "io_samples.hpp"
 
 namespace hrm::io {
@@ -201,7 +202,10 @@ TEST_F(CheckpointTest, DeletionKeepsNewestMilestonesAndLatest) {
   }
   save(15);  // latest.h5 now points to an older step
 
-  const auto deleted = delete_old_checkpoints(scratch_.path(), 2, 20);
+  std::vector<std::filesystem::path> deleted;
+  for (const RawFile& file : delete_old_checkpoints(scratch_.path(), 2, 20)) {
+    deleted.push_back(file.path());
+  }
 
   EXPECT_EQ(deleted,
             (std::vector<std::filesystem::path>{scratch_ / "step-00000025.h5", scratch_ / "step-00000010.h5"}));

@@ -1,8 +1,11 @@
 // Saves in the background: the same file as a save at once, whatever happens to the sources after their release.
+#include <fmt/core.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <numeric>
 
+#include "base/buffer.hpp"
 #include "expect_error.hpp"
 #include "io/checkpoint_reader.hpp"
 #include "io/checkpoint_writer.hpp"
@@ -69,6 +72,46 @@ TEST_F(BackgroundSaveTest, OverwrittenSourcesOfManyChunksStayOut) {
     reader.read("/model/m", 0, read);
     EXPECT_EQ(read, expected) << staging;
   }
+}
+
+TEST_F(BackgroundSaveTest, MemoryTakenBeforehandServesTheFirstSave) {
+  const MadeState state = made_state(7);
+  CheckpointWriter writer(*serial_, scratch_.path(), "run1", 1 << 20);
+  writer.prepare(state.parts(0, 1));
+  const std::size_t before = memory_bytes_total();
+
+  MadeState changing = state;
+  writer.begin_save(changing.meta, changing.parts(0, 1));
+  writer.release_sources();
+  EXPECT_EQ(memory_bytes_total(), before);
+  for (std::vector<float>& values : changing.values) {
+    std::fill(values.begin(), values.end(), -1.0F);
+  }
+
+  const CheckpointReader reader(*serial_, end_save(writer));
+  for (std::size_t i = 0; i < state.paths.size(); ++i) {
+    std::vector<float> read(state.values[i].size());
+    reader.read(state.paths[i], 0, read);
+    EXPECT_EQ(read, state.values[i]) << state.paths[i];
+  }
+}
+
+TEST_F(BackgroundSaveTest, DeletedFilesAreClosedBeforeTheNextSaveBegins) {
+  const MadeState state = made_state(7);
+  CheckpointWriter writer(*serial_, scratch_.path(), "run1");
+  int pipe[2];
+  ASSERT_EQ(::pipe(pipe), 0);
+  std::vector<RawFile> files;
+  files.push_back(RawFile(fmt::format("/proc/self/fd/{}", pipe[1]), RawFile::Mode::append));
+  ::close(pipe[1]);
+
+  writer.close_behind(std::move(files));
+  writer.begin_save(state.meta, state.parts(0, 1));
+
+  char byte;
+  EXPECT_EQ(::read(pipe[0], &byte, 1), 0);  // nobody holds the pipe open for writing; would wait otherwise
+  ::close(pipe[0]);
+  EXPECT_TRUE(std::filesystem::exists(end_save(writer)));
 }
 
 TEST_F(BackgroundSaveTest, SlicesAreStagedTooWhole) {
