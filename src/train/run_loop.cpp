@@ -265,7 +265,8 @@ void Run::save(const std::string& why, bool last) {
   if (last || !facts_.config.checkpoint.async) {
     folder_.status("saving", std::nullopt, state_, seconds_left(), why);
   }
-  last ? saving_.save_last(std::move(meta), parts(), why) : saving_.start(std::move(meta), parts(), why);
+  const auto parts_now = [this] { return parts(); };
+  last ? saving_.save_last(std::move(meta), parts_now, why) : saving_.start(std::move(meta), parts_now, why);
   folder_.status("running", std::nullopt, state_, seconds_left(), "");
 }
 

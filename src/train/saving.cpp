@@ -63,15 +63,15 @@ void Saving::failed(const std::string& reason) {
   log::warn("the save of step {} failed and the run goes on without it; the next one tries again: {}", step_, reason);
 }
 
-void Saving::begin(io::CheckpointMeta meta, const std::vector<io::TensorPart>& parts, const std::string& why) {
+void Saving::begin(io::CheckpointMeta meta, const Parts& parts, const std::string& why) {
   step_ = meta.step;
   why_ = why;
   stall_ = 0;
   schedule_.started();
-  attempt([&] { folder_.writer().begin_save(std::move(meta), parts); });
+  attempt([&] { folder_.writer().begin_save(std::move(meta), parts()); });
 }
 
-void Saving::start(io::CheckpointMeta meta, const std::vector<io::TensorPart>& parts, const std::string& why) {
+void Saving::start(io::CheckpointMeta meta, const Parts& parts, const std::string& why) {
   settle();
   begin(std::move(meta), parts, why);
   if (!async_) {
@@ -79,7 +79,7 @@ void Saving::start(io::CheckpointMeta meta, const std::vector<io::TensorPart>& p
   }
 }
 
-void Saving::save_last(io::CheckpointMeta meta, const std::vector<io::TensorPart>& parts, const std::string& why) {
+void Saving::save_last(io::CheckpointMeta meta, const Parts& parts, const std::string& why) {
   settle();
   last_ = true;
   begin(std::move(meta), parts, why);

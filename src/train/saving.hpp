@@ -1,6 +1,7 @@
 #pragma once
 // The saves of a run: when they are due, in the background or at once (checkpoint.async), and what a failed one means.
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,8 @@
 namespace hrm::train {
 
 /// One save at a time: begun at a step's end, its parts written while the next forward and backward run, released just
-/// before weights change, committed at the end of a step by which all ranks are done; a second one waits for the first.
+/// before weights change (where they are no copy), committed at the end of a step by which all ranks are done; a second
+/// one waits for the first.
 ///
 /// A failed save (disk full, I/O error) is a warning and an event `save_failed`: its temporary is gone, older
 /// checkpoints stay, the next save tries again. The second failure in a row, and that of the last save, is 74. All
@@ -34,10 +36,13 @@ class Saving {
   bool due_by_time() const { return !under_way() && schedule_.due_by_time(); }
   bool under_way() const { return folder_.writer().saving(); }
 
+  /// Gives the parts of a checkpoint, once: what it takes (a copy from a device) is part of the save's cost.
+  using Parts = std::function<std::vector<io::TensorPart>()>;
+
   /// Begins a save; without checkpoint.async also ends it. Collective.
-  void start(io::CheckpointMeta meta, const std::vector<io::TensorPart>& parts, const std::string& why);
+  void start(io::CheckpointMeta meta, const Parts& parts, const std::string& why);
   /// The last save of a run: on disk when this returns; a failure is thrown. Collective.
-  void save_last(io::CheckpointMeta meta, const std::vector<io::TensorPart>& parts, const std::string& why);
+  void save_last(io::CheckpointMeta meta, const Parts& parts, const std::string& why);
   /// Ends a save under way. Collective.
   void settle();
 
@@ -53,7 +58,7 @@ class Saving {
  private:
   template <class Work>
   void attempt(Work&& work);
-  void begin(io::CheckpointMeta meta, const std::vector<io::TensorPart>& parts, const std::string& why);
+  void begin(io::CheckpointMeta meta, const Parts& parts, const std::string& why);
   void committed(const std::string& file);
   void failed(const std::string& reason);
 

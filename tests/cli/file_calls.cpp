@@ -1,7 +1,7 @@
 // Preloaded into the program under test (LD_PRELOAD): notes what it does to files that matter, in the order in which
 // the machine's ranks did it, and makes the disk slow if asked to.
 //   FILE_CALLS_LOG    one line a call: NANOSECONDS PID CALL PATH [NEW PATH], for paths in FILE_CALLS_FOLDER
-//   FILE_CALLS_SLEEP  milliseconds that each fsync there takes longer
+//   FILE_CALLS_SLEEP, FILE_CALLS_SLEEP_WRITE  milliseconds that each fsync and each pwrite there takes longer
 //   FILE_CALLS_NO_DIRECT  if set, writes past the page cache (O_DIRECT) are refused there, as some file systems do
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -52,8 +52,7 @@ void note(const char* call, const std::string& path, const std::string& other = 
   ::close(file);
 }
 
-void be_slow(const std::string& path) {
-  static const char* milliseconds = std::getenv("FILE_CALLS_SLEEP");
+void be_slow(const char* milliseconds, const std::string& path) {
   if (milliseconds != nullptr && watched(path)) {
     ::usleep(static_cast<useconds_t>(std::atoi(milliseconds)) * 1000);
   }
@@ -71,7 +70,8 @@ extern "C" {
 // A call is noted when it is over: what a later line needs is done by then.
 int fsync(int descriptor) {
   static const auto real_fsync = real(&::fsync, "fsync");
-  be_slow(path_of(descriptor));
+  static const char* milliseconds = std::getenv("FILE_CALLS_SLEEP");
+  be_slow(milliseconds, path_of(descriptor));
   const int result = real_fsync(descriptor);
   note(result == 0 ? "fsync" : "fsync failed", path_of(descriptor));
   return result;
@@ -91,6 +91,8 @@ ssize_t pwrite(int descriptor, const void* data, size_t size, off_t offset) {
     errno = EINVAL;
     return -1;
   }
+  static const char* milliseconds = std::getenv("FILE_CALLS_SLEEP_WRITE");
+  be_slow(milliseconds, path_of(descriptor));
   const ssize_t result = real_pwrite(descriptor, data, size, offset);
   note("write", path_of(descriptor));
   return result;

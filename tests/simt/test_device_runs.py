@@ -83,8 +83,11 @@ class DeviceRuns(HrmTest):
         self.assertEqual(products("other", "the second's", ranks=2), "the second's")
 
     def test_saves_in_the_background_hold_the_state_of_their_step(self):
-        saved = self.run_on("cuda", "saved", train__precision="bf16", checkpoint__interval_steps=1, train__log_interval=1,
-                            checkpoint__keep_last=8, guard__digest_interval=1)
+        # Writes that take longer than a step: the copy of one save may not be made anew while it is written.
+        slow = {"LD_PRELOAD": os.environ["CLI_FILE_CALLS"], "FILE_CALLS_FOLDER": str(self.folder),
+                "FILE_CALLS_SLEEP_WRITE": "8"}
+        saved = self.run_on("cuda", "saved", environment=slow, train__precision="bf16", checkpoint__interval_steps=1,
+                            train__log_interval=1, checkpoint__keep_last=8, guard__digest_interval=1)
 
         self.same(self.run_on("cuda", "unsaved", train__precision="bf16"), saved)
         rows = list(map(json.loads, (saved.parent / "metrics.jsonl").read_text(encoding="utf-8").splitlines()))

@@ -40,7 +40,8 @@ class SavingTest : public testing::Test {
   void begin(std::int64_t step) {
     io::CheckpointMeta meta;
     meta.step = step;
-    saving_->start(meta, parts_, "test");
+    saving_->start(
+        meta, [this] { return parts_; }, "test");
   }
   void fails(std::int64_t step) {
     begin(step);

@@ -33,7 +33,7 @@ if sys.argv[1] == "train":
     with open(folder / "metrics.jsonl", "w") as file:
         for step in range(1, until + 1):
             loss = 5.0 - 0.1 * step + (plan.get("drift", 0) if "device.type=cuda" in sys.argv else 0)
-            file.write(json.dumps({"record": "train", "step": step, "loss": loss, "seconds": 0.25,
+            file.write(json.dumps({"record": "train", "step": step, "loss": loss, "seconds": 0.25, "seconds_checkpoint": 0.0,
                                    "tokens_per_second": 800.0}) + "\\n")
 print(plan.get("gpu" if "device.type=cuda" in sys.argv and "gpu" in plan else "out", ""))
 print(plan.get("err", ""), file=sys.stderr)
