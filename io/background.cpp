@@ -10,7 +10,7 @@
 namespace hrm::io {
 namespace {
 
-constexpr int nice_value = 10;  // a tenth of a core that computation wants, all of one that it leaves
+constexpr int nice_value = 19;  // next to nothing of a core that computation wants, all of one that it leaves
 
 }  // namespace
 
