@@ -21,7 +21,7 @@ namespace {
 constexpr std::int64_t metadata_bytes = std::int64_t{1} << 20;  // generous, beside the texts
 constexpr std::int64_t element_bytes = sizeof(float);
 constexpr std::int64_t page_elements = 4096 / element_bytes;
-constexpr std::int64_t bounce_bytes = std::int64_t{1} << 20;
+constexpr std::int64_t bounce_bytes = std::int64_t{1} << 24;
 
 /// Elements of the whole tensor.
 std::int64_t count_of(const TensorPart& part) {
@@ -277,11 +277,12 @@ void CheckpointWriter::prepare(std::span<const TensorPart> parts) {
   ensure(!state.save, "CheckpointWriter: prepare() while a save is in flight");
   state.thread.finish();
   state.take_memory(parts);
-  state.thread.start([&state] {
-    for (std::int64_t i = 0; i < state.staging.size(); i += page_elements) {
-      state.staging[i] = 0;
-    }
-  });
+  const std::int64_t elements = state.staging.size();
+  float* staging = state.staging.data();
+#pragma omp parallel for schedule(static)
+  for (std::int64_t i = 0; i < elements; i += page_elements) {
+    staging[i] = 0;
+  }
 }
 
 void CheckpointWriter::close_behind(std::vector<RawFile> files) {

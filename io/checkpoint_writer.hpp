@@ -28,8 +28,8 @@ class CheckpointWriter {
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
 
-  /// Takes the memory that saves of these parts need, which the thread touches meanwhile, so that the first save does
-  /// not wait for it. Not collective.
+  /// Takes the memory that saves of these parts need, and touches it, so that the first save does not wait for it. Not
+  /// collective.
   void prepare(std::span<const TensorPart> parts);
   /// Creates the temporary with all metadata and starts to write. The parts' data stay unchanged until
   /// release_sources() or commit() has returned.

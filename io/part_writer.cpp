@@ -9,8 +9,8 @@
 namespace hrm::io {
 namespace {
 
-constexpr std::int64_t chunk_elements = std::int64_t{1} << 20;  // a release waits for one chunk at most
-constexpr std::int64_t copy_elements = std::int64_t{1} << 18;   // what a thread copies at a time
+constexpr std::int64_t chunk_elements = std::int64_t{1} << 23;  // a release waits for one chunk at most
+constexpr std::int64_t piece_elements = std::int64_t{1} << 17;  // what a thread stages at a time
 constexpr std::int64_t element_bytes = sizeof(float);
 constexpr std::int64_t block_elements = direct_block / element_bytes;
 
@@ -22,26 +22,50 @@ std::int64_t file_place(const PlacedPart& placed) {
   return placed.offset + first * element_bytes;
 }
 
-/// By all threads: what is copied must be copied before the next update.
-void copy(const float* from, std::int64_t count, float* to) {
-  const std::int64_t pieces = (count + copy_elements - 1) / copy_elements;
-#pragma omp parallel for schedule(static) if (pieces > 1)
-  for (std::int64_t piece = 0; piece < pieces; ++piece) {
-    const std::int64_t first = piece * copy_elements;
-    std::copy_n(from + first, std::min(copy_elements, count - first), to + first);
+/// What a run of elements adds to the digests of its tensor and of the file; a word that begins in it and ends behind
+/// it goes to `shared` instead.
+DigestSums digest_run(std::int64_t place, std::span<const float> data, std::int64_t logical,
+                      std::vector<std::int64_t>& shared) {
+  DigestSums sums{digest(data, static_cast<std::uint64_t>(logical)), 0};
+  const std::span<const std::byte> bytes = std::as_bytes(data);
+  const std::int64_t end = place + std::ssize(bytes);
+  FileWords words = words_beginning_in({place, end});
+  if (words.count == 0) {
+    return sums;
   }
+  if (words.end() > end) {
+    --words.count;
+    shared.push_back(words.first + words.count);
+  }
+  const std::span whole = bytes.subspan(static_cast<std::size_t>(words.begin() - place));
+  sums.file = digest_file_words(whole.data(), static_cast<std::size_t>(words.count) * 8,
+                                static_cast<std::uint64_t>(words.first));
+  return sums;
+}
+
+/// The same of elements [first, first + data.size()) of a part.
+DigestSums digest_piece(const PlacedPart& placed, std::int64_t first, std::span<const float> data,
+                        std::vector<std::int64_t>& shared) {
+  DigestSums sums;
+  placed.part.slice.for_each_run(
+      placed.part.first + first, std::ssize(data), [&](std::int64_t local, std::int64_t logical, std::int64_t length) {
+        const auto begin = static_cast<std::size_t>(local - placed.part.first - first);
+        sums.add(digest_run(placed.offset + logical * element_bytes,
+                            data.subspan(begin, static_cast<std::size_t>(length)), logical, shared));
+      });
+  return sums;
 }
 
 }  // namespace
 
 PartWriter::PartWriter(BlockFile file, std::vector<PlacedPart> parts, std::size_t tensors, std::span<float> staging)
-    : file_(std::move(file)), parts_(std::move(parts)), digests_(tensors), staging_(staging) {
+    : file_(std::move(file)), parts_(std::move(parts)), written_(tensors), staged_sums_(tensors), staging_(staging) {
   for (const PlacedPart& placed : parts_) {
     total_ += placed.part.count;
   }
   staged_from_ = total_;
   place_staged();
-  shared_words_.reserve(static_cast<std::size_t>(most_shared_words()));
+  written_.shared_words.reserve(static_cast<std::size_t>(most_shared_words()));
 }
 
 std::int64_t PartWriter::staging_elements(std::span<const TensorPart> parts) {
@@ -95,46 +119,44 @@ std::optional<PartWriter::Chunk> PartWriter::next() {
   const PlacedPart& source = parts_[part_];
   const bool staged = taken_ >= staged_from_;
   const std::int64_t bound = (staged ? total_ : staged_from_) - taken_;
-  Chunk chunk{&source, source.part.first + in_part_, std::min({chunk_elements, bound, source.part.count - in_part_}),
-              staged ? staging_.data() + (staged_at_[part_] + in_part_) : source.part.data + in_part_};
-  in_part_ += chunk.count;
-  taken_ += chunk.count;
+  const std::int64_t count = std::min({chunk_elements, bound, source.part.count - in_part_});
+  const float* data = staged ? staging_.data() + (staged_at_[part_] + in_part_) : source.part.data + in_part_;
+  const Chunk chunk{part_, in_part_, {data, static_cast<std::size_t>(count)}, staged};
+  in_part_ += count;
+  taken_ += count;
   return chunk;
 }
 
 /// Runs of a column slice are short and the other ranks of the tensor group own what lies between them, so there is
 /// nothing to join: the group shares a node, whose page cache does.
 void PartWriter::write(const Chunk& chunk) {
-  chunk.source->part.slice.for_each_run(
-      chunk.first, chunk.count, [&](std::int64_t local, std::int64_t logical, std::int64_t length) {
-        const std::span data(chunk.data + (local - chunk.first), static_cast<std::size_t>(length));
-        const std::int64_t place = chunk.source->offset + logical * element_bytes;
-        file_.write_at(place, std::as_bytes(data));
-        digests_[chunk.source->tensor] += digest(data, static_cast<std::uint64_t>(logical));
-        digest_run(place, std::as_bytes(data));
-      });
+  const PlacedPart& placed = parts_[chunk.part];
+  placed.part.slice.for_each_run(placed.part.first + chunk.first, std::ssize(chunk.data),
+                                 [&](std::int64_t local, std::int64_t logical, std::int64_t length) {
+                                   const auto begin = static_cast<std::size_t>(local - placed.part.first - chunk.first);
+                                   file_.write_at(
+                                       placed.offset + logical * element_bytes,
+                                       std::as_bytes(chunk.data.subspan(begin, static_cast<std::size_t>(length))));
+                                 });
+  if (!chunk.staged) {
+    written_.add(placed.tensor, digest_piece(placed, chunk.first, chunk.data, written_.shared_words));
+  }
 }
 
-/// Adds the words that begin in a run to the digest of the file, or to those to be read back.
-void PartWriter::digest_run(std::int64_t offset, std::span<const std::byte> data) {
-  const std::int64_t end = offset + std::ssize(data);
-  FileWords words = words_beginning_in({offset, end});
-  if (words.count == 0) {
-    return;
+std::vector<std::uint64_t> PartWriter::digests() const {
+  std::vector<std::uint64_t> sums = written_.tensors;
+  for (std::size_t tensor = 0; tensor < sums.size(); ++tensor) {
+    sums[tensor] += staged_sums_.tensors[tensor];
   }
-  if (words.end() > end) {
-    --words.count;
-    shared_words_.push_back(words.first + words.count);
-  }
-  const std::span whole = data.subspan(static_cast<std::size_t>(words.begin() - offset));
-  file_digest_ += digest_file_words(whole.data(), static_cast<std::size_t>(words.count) * 8,
-                                    static_cast<std::uint64_t>(words.first));
+  return sums;
 }
 
 std::uint64_t PartWriter::file_digest() const {
-  std::uint64_t sum = file_digest_;
-  for (const std::int64_t word : shared_words_) {
-    sum += digest_words(file_.file(), {word, 1});
+  std::uint64_t sum = written_.file + staged_sums_.file;
+  for (const std::vector<std::int64_t>* words : {&written_.shared_words, &staged_sums_.shared_words}) {
+    for (const std::int64_t word : *words) {
+      sum += digest_words(file_.file(), {word, 1});
+    }
   }
   return sum;
 }
@@ -165,15 +187,47 @@ void PartWriter::run() {
   end();
 }
 
+/// By all threads: the next update waits for it. A piece is digested while it is in a cache, which is cheaper than by
+/// the thread later; pieces end between words of the file.
+void PartWriter::stage_part(std::size_t index, std::int64_t skipped) {
+  const PlacedPart& placed = parts_[index];
+  const std::int64_t count = placed.part.count;
+  const float* from = placed.part.data;
+  float* to = staging_.data() + staged_at_[index];
+  const std::int64_t shift = (file_place(placed) - user_block_bytes) % 8 == 0 ? 0 : 1;
+  const std::int64_t first_piece = skipped / piece_elements;
+  const std::int64_t end_piece = (count - shift + piece_elements - 1) / piece_elements;
+#pragma omp parallel
+  {
+    PartSums own(0);
+    DigestSums sums;
+#pragma omp for schedule(static) nowait
+    for (std::int64_t piece = first_piece; piece < std::max(end_piece, first_piece + 1); ++piece) {
+      const std::int64_t begin = piece == first_piece ? skipped : piece * piece_elements + shift;
+      const std::int64_t end = std::min(count, (piece + 1) * piece_elements + shift);
+      if (begin < end) {
+        std::copy_n(from + begin, end - begin, to + begin);
+        sums.add(digest_piece(placed, begin, {to + begin, static_cast<std::size_t>(end - begin)}, own.shared_words));
+      }
+    }
+#pragma omp critical(hrm_stage_part)
+    {
+      staged_sums_.add(placed.tensor, sums);
+      staged_sums_.shared_words.insert(staged_sums_.shared_words.end(), own.shared_words.begin(),
+                                       own.shared_words.end());
+    }
+  }
+}
+
 void PartWriter::stage() {
   std::int64_t begin = 0;
   for (std::size_t i = 0; i < parts_.size(); ++i) {
-    const TensorPart& part = parts_[i].part;
-    const std::int64_t skipped = std::clamp<std::int64_t>(staged_from_ - begin, 0, part.count);
-    if (skipped < part.count) {
-      copy(part.data + skipped, part.count - skipped, staging_.data() + (staged_at_[i] + skipped));
+    const std::int64_t count = parts_[i].part.count;
+    const std::int64_t skipped = std::clamp<std::int64_t>(staged_from_ - begin, 0, count);
+    if (skipped < count) {
+      stage_part(i, skipped);
     }
-    begin += part.count;
+    begin += count;
   }
 }
 

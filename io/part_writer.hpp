@@ -21,6 +21,28 @@ struct PlacedPart {
   std::int64_t offset = 0;  ///< bytes, of the tensor's first element in the file
 };
 
+/// What elements add to the digest of their tensor, and whole words of them to that of the file.
+struct DigestSums {
+  std::uint64_t tensor = 0;
+  std::uint64_t file = 0;
+  void add(const DigestSums& other) {
+    tensor += other.tensor;
+    file += other.file;
+  }
+};
+
+/// Such sums over pieces of all tensors.
+struct PartSums {
+  explicit PartSums(std::size_t count) : tensors(count) {}
+  void add(std::size_t tensor, const DigestSums& sums) {
+    tensors[tensor] += sums.tensor;
+    file += sums.file;
+  }
+  std::vector<std::uint64_t> tensors;
+  std::uint64_t file = 0;
+  std::vector<std::int64_t> shared_words;  ///< that begin in one piece and end in another
+};
+
 /// Writes and digests parts in order. run() works on a thread of its own and allocates nothing unless it fails; the
 /// other functions belong to the thread that owns the parts.
 class PartWriter {
@@ -38,31 +60,30 @@ class PartWriter {
   /// run() returns soon, without having written everything.
   void cancel();
   /// [tensors] digests of what was written; after run().
-  const std::vector<std::uint64_t>& digests() const { return digests_; }
+  std::vector<std::uint64_t> digests() const;
   /// What the words of the file that begin in what was written add to the digest of the whole file; after run() of all
   /// writers, for words that end in another's data are read back. Allocates nothing.
   std::uint64_t file_digest() const;
 
  private:
   struct Chunk {
-    const PlacedPart* source;
-    std::int64_t first;  ///< of the part's slice
-    std::int64_t count;
-    const float* data;
+    std::size_t part;
+    std::int64_t first;  ///< of the part
+    std::span<const float> data;
+    bool staged;
   };
   void place_staged();
   std::int64_t most_shared_words() const;
   std::optional<Chunk> next();
   void write(const Chunk& chunk);
-  void digest_run(std::int64_t offset, std::span<const std::byte> data);
   void write_all();
+  void stage_part(std::size_t index, std::int64_t skipped);
   void stage();
 
   BlockFile file_;
   std::vector<PlacedPart> parts_;
-  std::vector<std::uint64_t> digests_;
-  std::uint64_t file_digest_ = 0;           ///< of whole words
-  std::vector<std::int64_t> shared_words_;  ///< that begin in one piece of what is written and end in another
+  PartSums written_;      ///< of what run() digested as it wrote it …
+  PartSums staged_sums_;  ///< … and of what was digested as it was staged
   std::span<float> staging_;
   std::vector<std::int64_t>
       staged_at_;           ///< [parts] place of the part's first element; negative where only its end fits

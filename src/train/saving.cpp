@@ -122,7 +122,7 @@ void Saving::committed(const std::string& file) {
                 fmt::format("{} ({}, {:.2f} s{}, state digest {})", file, why_, stall_,
                             behind > 0 ? fmt::format(" and {:.2f} s in the background", behind) : std::string(),
                             hex(folder_.writer().state_digest())));
-  folder_.publish_metrics(true);
+  folder_.publish_saved();
 }
 
 double Saving::take_stall() {
