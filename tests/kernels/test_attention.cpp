@@ -297,8 +297,8 @@ TEST(AttentionTiles, CoverEveryRowOnceAndStartWithThoseThatSeeMost) {
     const std::int32_t seen = std::max(tile.prefix, end);
     EXPECT_LE(seen, before);
     before = seen;
-    for (std::int32_t row = tile.begin; row < end; ++row) {
-      ++covered[static_cast<std::size_t>(tile.first + row)];
+    for (std::int32_t row = tile.first + tile.begin; row < tile.first + end; ++row) {
+      ++covered[static_cast<std::size_t>(row)];
     }
   }
   EXPECT_EQ(covered, std::vector<int>(1000, 1));
