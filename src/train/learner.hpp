@@ -108,6 +108,7 @@ class Learner {
   /// until the next update. From a device they are copied when they are first asked for after an update, into memory
   /// that the first call takes, and valid until they are copied again.
   std::vector<io::TensorPart> checkpoint_parts();
+  /// Whether they are such a copy, which updates leave alone.
   bool copies_parts() const { return !grid_.device->is_host(); }
   /// This rank's parts of the last step's gradient sums, "/gradient/NAME"; valid until the next begin_step.
   std::vector<io::TensorPart> gradient_parts();
