@@ -11,7 +11,8 @@ constexpr int norm_threads(int held) {
   return held == 1 ? 256 : 512;
 }
 /// Blocks of so many threads that a multiprocessor is to hold: what is under way to it hides its memory's latency.
-constexpr int norm_blocks(int held) {
+/// Only launch bounds ask, which a compiler for the host passes over.
+[[maybe_unused]] constexpr int norm_blocks(int held) {
   return held == 1 ? 4 : held == 2 ? 2 : 1;
 }
 
