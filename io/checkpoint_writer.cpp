@@ -21,7 +21,6 @@ namespace {
 constexpr std::int64_t metadata_bytes = std::int64_t{1} << 20;  // generous, beside the texts
 constexpr std::int64_t element_bytes = sizeof(float);
 constexpr std::int64_t page_elements = 4096 / element_bytes;
-constexpr std::int64_t bounce_bytes = std::int64_t{1} << 24;
 
 /// Elements of the whole tensor.
 std::int64_t count_of(const TensorPart& part) {
@@ -124,7 +123,7 @@ void CheckpointWriter::State::check_coverage() {
 
 void CheckpointWriter::State::take_memory(std::span<const TensorPart> parts) {
   if (bounce.size() == 0) {
-    bounce = Buffer<std::byte>(bounce_bytes);
+    bounce = Buffer<std::byte>(save_bounce_bytes);
     staging = Buffer<float>(std::min(PartWriter::staging_elements(parts), staging_bytes / element_bytes));
   }
 }

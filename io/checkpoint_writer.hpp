@@ -2,6 +2,7 @@
 // Saving a checkpoint with all ranks: begin_save / advance / commit, while the program does something else in between.
 // All metadata are written by one rank; a thread of every rank writes its parts and digests its share of the file. A
 // crash at any instant leaves earlier checkpoints usable and at most one temporary.
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -13,6 +14,9 @@
 #include "io/disk.hpp"
 
 namespace hrm::io {
+
+/// Memory that data pass through on their way past the page cache; held from the first save on.
+inline constexpr std::int64_t save_bounce_bytes = std::int64_t{1} << 24;
 
 /// One save at a time. begin_save(), advance(), commit() and save() are collective; failures on one rank are thrown on
 /// all (73 cannot create, 74 disk full or I/O error), the temporary is removed, older files are untouched, and the

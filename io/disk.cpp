@@ -236,6 +236,12 @@ void publish(const std::filesystem::path& temporary, const std::filesystem::path
 }
 
 void replace_file(const std::filesystem::path& path, std::string_view text, bool durable, std::string_view tag) {
+  std::error_code error;
+  const auto place = std::filesystem::symlink_status(path, error);
+  if (std::filesystem::exists(place) && !std::filesystem::is_regular_file(place)) {
+    RawFile(path, RawFile::Mode::create).append(text);
+    return;
+  }
   const std::filesystem::path temporary = temporary_name(path, tag);
   RawFile file(temporary, RawFile::Mode::create);
   file.append(text);

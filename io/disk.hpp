@@ -74,7 +74,8 @@ void sync_folder(const std::filesystem::path& folder);
 /// Renames a finished file onto its final name and syncs the folder.
 void publish(const std::filesystem::path& temporary, const std::filesystem::path& path);
 
-/// Replaces `path` by a file of this text: temporary of this tag, rename; `durable` syncs file and folder.
+/// Replaces `path` by a file of this text: temporary of this tag, rename; `durable` syncs file and folder. A link or a
+/// device of that name stays what it is: the text goes where it leads.
 void replace_file(const std::filesystem::path& path, std::string_view text, bool durable,
                   std::string_view tag = replacement_tag);
 

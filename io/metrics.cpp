@@ -217,7 +217,12 @@ MetricsJournal::MetricsJournal(const std::filesystem::path& h5_path, MetricsHead
   }
 }
 
-void MetricsJournal::append(const Json& row) {
+void MetricsJournal::append(Json row) {
+  if (record_of(row) == "train") {
+    for (const ColumnSpec& spec : train_specs) {
+      row.emplace(spec.name, nullptr);  // not measured
+    }
+  }
   const std::string line = row.dump(-1, ' ', false, Json::error_handler_t::replace);
   add_row(rows_, Json::parse(line));  // as a later start reads it: what is not finite is null
   unwritten_ += line + '\n';

@@ -36,7 +36,7 @@ class MetricsJournal {
   MetricsJournal(const std::filesystem::path& h5_path, MetricsHeader header);
 
   /// Appends one row as one line, in one write. A row that cannot be written (74) goes before the next one.
-  void append(const nlohmann::json& row);
+  void append(nlohmann::json row);
   /// Makes the rows so far durable.
   void sync();
   /// Syncs, rebuilds metrics.h5 and publishes it by rename.

@@ -1,10 +1,10 @@
 // hrm COMMAND …: from arguments to an exit code. The only place that catches.
 #include <csignal>
-#include <cstdio>
 #include <string>
 #include <vector>
 
 #include "app/run_command.hpp"
+#include "base/output.hpp"
 
 namespace {
 
@@ -15,11 +15,13 @@ int run(hrm::app::CommandRun& command_run, const std::vector<std::string>& args)
     fail(ExitCode::usage, "no command; hrm --help lists them");
   }
   if (args[0] == "--help" || args[0] == "-h") {
-    std::fputs(app::help_text().c_str(), stdout);
+    output::write(app::help_text());
+    output::finish();
     return 0;
   }
   if (args[0] == "--version") {
-    std::fputs(app::version_text().c_str(), stdout);
+    output::write(app::version_text());
+    output::finish();
     return 0;
   }
   // 2. The command, the launch, MPI.
@@ -28,7 +30,7 @@ int run(hrm::app::CommandRun& command_run, const std::vector<std::string>& args)
   command_run.start(command, rest);
   // 3. The work.
   const int code = command_run.run(command, rest);
-  app::finish_output();
+  output::finish();
   return code;
 }
 

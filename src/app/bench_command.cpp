@@ -3,7 +3,6 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "app/options.hpp"
@@ -11,6 +10,7 @@
 #include "app/threads.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/output.hpp"
 #include "bench/gemm.hpp"
 #include "bench/step.hpp"
 #include "comm/use_device.hpp"
@@ -27,7 +27,7 @@ constexpr std::int64_t default_vocabulary = 8192;
 
 void print_once(const std::string& text) {
   if (log::rank() == 0) {
-    std::fputs((text + "\n").c_str(), stdout);
+    output::print("{}\n", text);
   }
 }
 

@@ -11,6 +11,7 @@
 #include "app/model_options.hpp"
 #include "app/options.hpp"
 #include "base/error.hpp"
+#include "base/output.hpp"
 #include "comm/use_device.hpp"
 #include "infer/benchmark.hpp"
 #include "infer/held_out.hpp"
@@ -139,29 +140,29 @@ void print_scores(const std::vector<infer::BenchmarkScore>& scores) {
   for (const infer::BenchmarkScore& benchmark : scores) {
     width = std::max(width, benchmark.name.size());
   }
-  fmt::print("{:<{}}  {:>7}  {:>7}  {:>7}  {:>7}\n", "benchmark", width, "n", "correct", "score", "invalid");
+  output::print("{:<{}}  {:>7}  {:>7}  {:>7}  {:>7}\n", "benchmark", width, "n", "correct", "score", "invalid");
   for (const infer::BenchmarkScore& benchmark : scores) {
     const infer::Score& total = benchmark.total;
-    fmt::print("{:<{}}  {:>7}  {:>7}  {:>5.1f} %  {:>7}\n", benchmark.name, width, total.n, total.correct,
-               100 * total.score(), total.invalid);
+    output::print("{:<{}}  {:>7}  {:>7}  {:>5.1f} %  {:>7}\n", benchmark.name, width, total.n, total.correct,
+                  100 * total.score(), total.invalid);
     if (benchmark.subjects.size() > 1) {
-      fmt::print("{:<{}}  mean of {} subjects: {:.1f} %\n", "", width, benchmark.subjects.size(),
-                 100 * benchmark.subject_mean());
+      output::print("{:<{}}  mean of {} subjects: {:.1f} %\n", "", width, benchmark.subjects.size(),
+                    100 * benchmark.subject_mean());
     }
   }
 }
 
 void print_losses(const infer::HeldOutLoss& held_out) {
-  fmt::print("loss {:.4f} nats per response token over {} tokens of {} samples; {:.1f} % of them predicted\n",
-             held_out.total.loss(), held_out.total.tokens, held_out.total.samples, 100 * held_out.accuracy);
+  output::print("loss {:.4f} nats per response token over {} tokens of {} samples; {:.1f} % of them predicted\n",
+                held_out.total.loss(), held_out.total.tokens, held_out.total.samples, 100 * held_out.accuracy);
   for (const infer::StratumLoss& stratum : held_out.strata) {
-    fmt::print("  {:.4f}  {:>9} tokens  {}\n", stratum.loss(), stratum.tokens, stratum.name);
+    output::print("  {:.4f}  {:>9} tokens  {}\n", stratum.loss(), stratum.tokens, stratum.name);
   }
 }
 
 void print(const Results& results, bool json) {
   if (json) {
-    fmt::print("{}\n", json_of(results).dump(2));
+    output::print("{}\n", json_of(results).dump(2));
     return;
   }
   if (!results.benchmarks.scores.empty()) {

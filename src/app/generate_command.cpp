@@ -1,7 +1,6 @@
 // hrm generate
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -9,6 +8,7 @@
 #include "app/model_options.hpp"
 #include "app/options.hpp"
 #include "base/error.hpp"
+#include "base/output.hpp"
 #include "base/stop_request.hpp"
 #include "base/utf8.hpp"
 #include "infer/generate.hpp"
@@ -157,9 +157,9 @@ void print(const std::vector<Request>& requests, const std::vector<infer::Answer
                                              {"answer", text},
                                              {"tokens", answers[i].tokens.size()},
                                              {"finish", infer::name(answers[i].finish)}};
-      fmt::print("{}\n", object.dump());
+      output::print("{}\n", object.dump());
     } else {
-      fmt::print("{}\n", answers.size() > 1 ? on_one_line(text) : text);
+      output::print("{}\n", answers.size() > 1 ? on_one_line(text) : text);
     }
   }
 }

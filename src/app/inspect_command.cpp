@@ -1,10 +1,10 @@
 // hrm inspect: what files hold, whether they are whole, how two differ.
 #include <cmath>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "app/options.hpp"
 #include "base/error.hpp"
+#include "base/output.hpp"
 #include "io/inspect.hpp"
 
 namespace hrm::app {
@@ -28,7 +28,7 @@ po::options_description inspect_options() {
 }
 
 void print(const Json& object) {
-  fmt::print("{}\n", object.dump(2, ' ', false, Json::error_handler_t::replace));
+  output::print("{}\n", object.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
 Json to_json(const io::Difference& difference) {
@@ -44,14 +44,14 @@ int diff(const std::string& a, const std::string& b, bool json) {
   for (const io::Difference& difference : comparison.differences) {
     rows.push_back(to_json(difference));
     if (!json) {
-      fmt::print("{}: {}, {} elements, largest difference {}{}\n", difference.path, difference.what, difference.count,
-                 difference.largest, difference.counts ? "" : " (not part of the state)");
+      output::print("{}: {}, {} elements, largest difference {}{}\n", difference.path, difference.what,
+                    difference.count, difference.largest, difference.counts ? "" : " (not part of the state)");
     }
   }
   if (json) {
     print({{"same", comparison.same}, {"differences", rows}});
   } else {
-    fmt::print("{}\n", comparison.same ? "same" : "different");
+    output::print("{}\n", comparison.same ? "same" : "different");
   }
   return comparison.same ? 0 : static_cast<int>(ExitCode::check_failed);
 }
@@ -61,7 +61,7 @@ void verify(const std::string& file, bool json) {
   if (json) {
     print({{"file", file}, {"verified", true}, {"datasets", count}});
   } else {
-    fmt::print("{}: all {} data sets and the file match their digests\n", file, count);
+    output::print("{}: all {} data sets and the file match their digests\n", file, count);
   }
 }
 
@@ -70,7 +70,7 @@ void show(const std::string& file, bool json) {
   if (json) {
     print(description);
   } else {
-    fmt::print("{}", io::describe_text(description));
+    output::print("{}", io::describe_text(description));
   }
   if (description.contains("damage")) {
     fail(ExitCode::bad_data, "{}", description["damage"].get<std::string>());

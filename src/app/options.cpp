@@ -1,10 +1,10 @@
 #include "app/options.hpp"
 
-#include <cstdio>
 #include <sstream>
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/output.hpp"
 #include "comm/use_device.hpp"
 #include "config/nearest.hpp"
 
@@ -43,7 +43,7 @@ void print_help(const std::string& usage, const po::options_description& options
   }
   std::ostringstream text;
   text << "usage: " << usage << "\n\n" << options;
-  std::fputs(text.str().c_str(), stdout);
+  output::write(text.str());
 }
 
 bool asks_for_help(Arguments args) {

@@ -1,9 +1,7 @@
 #include "app/run_command.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
 
 #include "app/launch.hpp"
 #include "app/rank_map.hpp"
@@ -90,13 +88,6 @@ bool take_allow_single(std::vector<std::string>& args) {
   }
   args.erase(found);
   return true;
-}
-
-void finish_output() {
-  errno = 0;
-  if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0) && errno != EPIPE) {
-    fail(ExitCode::io_error, "cannot write to standard output: {}", std::strerror(errno));
-  }
 }
 
 }  // namespace hrm::app

@@ -29,8 +29,4 @@ class CommandRun {
 /// "--allow-single" anywhere before "--" is taken out of `args`.
 bool take_allow_single(std::vector<std::string>& args);
 
-/// Standard output reached its place. A reader that went away (`hrm … | head`) is no error; a full disk is.
-/// InputError(io_error).
-void finish_output();
-
 }  // namespace hrm::app

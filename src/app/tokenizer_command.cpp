@@ -3,7 +3,6 @@
 
 #include <charconv>
 #include <cstdint>
-#include <cstdio>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -14,6 +13,7 @@
 #include "app/options.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/output.hpp"
 #include "io/disk.hpp"
 #include "io/jsonl.hpp"
 #include "io/jsonl_object.hpp"
@@ -31,12 +31,6 @@ constexpr const char* usage_text =
     "hrm tokenizer encode --tokenizer FILE (--text TEXT | --input FILE|-) [--jsonl] [--plain]\n"
     "hrm tokenizer decode --tokenizer FILE (--ids \"1 2 3\" | --input FILE|-) [--jsonl] [--skip-special]\n"
     "Byte-level BPE in the tokenizer.json format. `hrm tokenizer ACTION --help` lists an action's options.";
-
-void print(std::string_view text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) {
-    fail(ExitCode::io_error, "standard output cannot be written; check where it is sent to");
-  }
-}
 
 text::BpeOptions bpe_options(const po::variables_map& values) {
   text::BpeOptions options;
@@ -134,10 +128,10 @@ int run_encode(Arguments args) {
   if (values->count("jsonl") > 0) {
     each_object(*values, [&](const nlohmann::json& object, const std::string& place) {
       const auto ids = tokenizer.encode(io::required_string(object, "text", place), specials);
-      print(fmt::format("{{\"ids\":[{}]}}\n", fmt::join(ids, ",")));
+      output::print("{{\"ids\":[{}]}}\n", fmt::join(ids, ","));
     });
   } else {
-    print(fmt::format("{}\n", fmt::join(tokenizer.encode(given_text(*values, "text"), specials), " ")));
+    output::print("{}\n", fmt::join(tokenizer.encode(given_text(*values, "text"), specials), " "));
   }
   return 0;
 }
@@ -198,10 +192,10 @@ int run_decode(Arguments args) {
   if (values->count("jsonl") > 0) {
     each_object(*values, [&](const nlohmann::json& object, const std::string& place) {
       const std::string text = tokenizer.decode(ids_field(object, place, tokenizer), skip_special);
-      print(nlohmann::json({{"text", text}}).dump() + "\n");
+      output::write(nlohmann::json({{"text", text}}).dump() + "\n");
     });
   } else {
-    print(tokenizer.decode(parse_ids(given_text(*values, "ids"), tokenizer), skip_special) + "\n");
+    output::write(tokenizer.decode(parse_ids(given_text(*values, "ids"), tokenizer), skip_special) + "\n");
   }
   return 0;
 }
@@ -220,7 +214,7 @@ int run_tokenizer(Arguments args) {
     return run_decode(args.subspan(1));
   }
   if (action == "--help" || action == "-h") {
-    print(fmt::format("{}\n", usage_text));
+    output::print("{}\n", usage_text);
     return 0;
   }
   fail(ExitCode::usage, "hrm tokenizer: {} is not an action; give train, encode or decode",

@@ -1,5 +1,4 @@
 // hrm train
-#include <cstdio>
 #include <string>
 
 #include "app/commands.hpp"
@@ -8,6 +7,7 @@
 #include "app/threads.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/output.hpp"
 #include "config/fields.hpp"
 #include "infer/loaded_model.hpp"
 #include "train/dry_run.hpp"
@@ -67,7 +67,7 @@ RunOptions run_options(const po::variables_map& values) {
 
 void print_text(const std::string& text) {
   if (log::rank() == 0) {
-    std::fputs(text.c_str(), stdout);
+    output::write(text);
   }
 }
 

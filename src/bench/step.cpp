@@ -191,10 +191,8 @@ void fill_memory(StepResult& result, const Ranks& ranks, const config::RunConfig
   if (!grid.device->is_host()) {
     result.device_memory_bytes = static_cast<std::int64_t>(bytes_in(grid.device->memory()));
   }
-  config::RunConfig without_saves = config;
-  without_saves.checkpoint.async = false;
   result.predicted = plan::training_memory(
-      without_saves, precision,
+      config, precision,
       {grid.data->rank(), grid.data->size(), grid.place(), omp_get_max_threads(), grid.device->type()});
 }
 
@@ -202,6 +200,7 @@ void fill_memory(StepResult& result, const Ranks& ranks, const config::RunConfig
 
 StepResult measure_step(comm::Communicator& group, const config::RunConfig& config, const StepOptions& options) {
   check(config, options);
+  config::check_ranks(config, group.size());
   const Precision precision = config::precision_type(config.train.precision);
   const SyntheticPack pack(config.train.pack_tokens, options, config.model.vocab_size);
   const model::Horizon horizon = model::horizons(config.model).back();

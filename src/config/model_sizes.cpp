@@ -148,4 +148,15 @@ void check_tensor(const ModelConfig& model, std::int64_t tensor) {
   }
 }
 
+void check_ranks(const RunConfig& config, int ranks) {
+  const std::int64_t tensor = config.parallel.tensor;
+  check_tensor(config.model, tensor);
+  if (ranks > config.train.packs * tensor) {
+    fail(ExitCode::bad_config,
+         "{} ranks in tensor groups of {} share {} packs: a group needs one at least; use at most {} ranks, or raise "
+         "train.packs",
+         ranks, tensor, config.train.packs, config.train.packs * tensor);
+  }
+}
+
 }  // namespace hrm::config

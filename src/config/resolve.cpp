@@ -199,6 +199,10 @@ void check_training(const RunConfig& config) {
   }
   require_text("data.path", config.data.path, "the folder of shards that `hrm prepare` wrote");
   require_text("checkpoint.dir", config.checkpoint.dir, "the run folder");
+  if (config.metrics.path.ends_with(".jsonl")) {
+    fail(ExitCode::bad_config, "metrics.path = {}: the journal has that ending; name the HDF5 file, as in metrics.h5",
+         config.metrics.path);
+  }
 }
 
 std::string resolved_precision(const std::string& wanted, bool native_bf16, const std::string& stored) {

@@ -64,6 +64,9 @@ std::vector<std::int64_t> tensor_sizes(const ModelConfig& model);
 /// InputError(bad_config) where `tensor` (parallel.tensor) is none of them: names what it does not divide, and the
 /// list.
 void check_tensor(const ModelConfig& model, std::int64_t tensor);
+/// InputError(bad_config) where `ranks` ranks cannot share a batch of a complete model: of check_tensor, and where a
+/// tensor group would have no pack.
+void check_ranks(const RunConfig& config, int ranks);
 
 /// train.precision with `auto` decided: `stored` (the precision of a checkpoint, empty without one), else bf16 where
 /// the hardware multiplies it natively, else fp32.

@@ -6,6 +6,7 @@
 #include "base/round.hpp"
 #include "comm/flat_shards.hpp"
 #include "comm/gradient_tree.hpp"
+#include "io/checkpoint_writer.hpp"
 #include "kernels/attention.hpp"
 #include "kernels/cross_entropy.hpp"
 #include "kernels/matmul.hpp"
@@ -54,18 +55,23 @@ class Estimate {
     memory[MemoryPart::weights] = weights();
     memory[MemoryPart::gradients] = table_.flat_size * float_bytes;
     memory[MemoryPart::tree] = tree() - memory[MemoryPart::gradients];
-    const int states = 1 + (config_.train.beta1 > 0 ? 1 : 0) + (config_.train.ema > 0 ? 1 : 0);
-    memory[MemoryPart::optimizer] = owned() * states * float_bytes;
+    memory[MemoryPart::optimizer] = owned() * states() * float_bytes;
     memory[MemoryPart::activations] = activations();
-    memory[MemoryPart::workspace] = workspace() + staging(states);
+    memory[MemoryPart::workspace] = workspace();
     const comm::PackRange share = comm::pack_share(config_.train.packs, place_.data_rank, place_.data_ranks);
     memory[MemoryPart::data] = 2 * share.count() * 2 * slots() * static_cast<std::int64_t>(sizeof(std::int32_t));
     return memory;
   }
 
+  std::int64_t saving() const {
+    const std::int64_t copied = config_.checkpoint.async ? written_.size() * (1 + states()) * float_bytes : 0;
+    return std::min(config_.checkpoint.staging_bytes, copied) + io::save_bounce_bytes;
+  }
+
  private:
   static constexpr std::int64_t element = sizeof(T);
   std::int64_t slots() const { return config_.train.pack_tokens; }
+  int states() const { return 1 + (config_.train.beta1 > 0 ? 1 : 0) + (config_.train.ema > 0 ? 1 : 0); }
   std::int64_t owned() const { return config_.parallel.zero > 0 ? written_.size() : table_.flat_size; }
 
   std::int64_t weights() const {
@@ -96,14 +102,6 @@ class Estimate {
     const std::int64_t states = 1 + most.value_slots + most.gradient_slots;
     return states * rows_.own * shape_.width * element + records * (config_.model.stack_layers() * record + norms) +
            record + norms;
-  }
-
-  /// What a save in the background may copy: at most the rank's own masters and optimizer state. Of a device host
-  /// memory holds a copy, which is not counted here.
-  std::int64_t staging(int states) const {
-    return config_.checkpoint.async && place_.device == DeviceType::cpu
-               ? std::min(config_.checkpoint.staging_bytes, written_.size() * (1 + states) * float_bytes)
-               : 0;
   }
 
   /// Scratch of attention, and on devices of the embedding's gradient.
@@ -137,6 +135,10 @@ class Estimate {
 Memory training_memory(const config::RunConfig& config, Precision precision, const RankPlace& place) {
   return precision == Precision::bf16 ? Estimate<bf16>(config, place).memory()
                                       : Estimate<float>(config, place).memory();
+}
+
+std::int64_t saving_memory(const config::RunConfig& config, const RankPlace& place) {
+  return Estimate<float>(config, place).saving();
 }
 
 }  // namespace hrm::plan

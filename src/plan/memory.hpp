@@ -31,9 +31,13 @@ struct Memory {
 /// What training holds at one rank, within 5 % of what is allocated. weights: own masters, compute copies (on
 /// the host in two orientations), buckets on their way. gradients: the current pack's. tree: further partial sums and
 /// what is received. optimizer: moments and EMA of the own share. activations: states and records of the deepest
-/// horizon. workspace: scratch of layer, attention, head and tensor group, staging of saves in the background. data:
-/// packs being read. Left out: the corpus index (once per node), the matrix library's own scratch, evaluation. `config`
-/// is complete.
+/// horizon. workspace: scratch of layer, attention, head and tensor group. data: packs being read. Left out: saves, the
+/// corpus index (once per node), the matrix library's own scratch, evaluation. `config` is complete.
 Memory training_memory(const config::RunConfig& config, Precision precision, const RankPlace& place);
+
+/// Host memory that saves hold at one rank of a host's run from the first one on: what a save in the background may
+/// copy, at most the own masters and optimizer state, and what data pass through. A device's run holds a copy of the
+/// state in place of the former.
+std::int64_t saving_memory(const config::RunConfig& config, const RankPlace& place);
 
 }  // namespace hrm::plan

@@ -65,9 +65,11 @@ std::string rank_rows(const RunFacts& facts, const ParameterTable& table, int ra
   std::string text;
   plan::Memory largest;
   for (int data_rank = 0; data_rank < ranks / tensor; ++data_rank) {
-    const plan::Memory memory =
-        plan::training_memory(facts.config, precision,
-                              {data_rank, ranks / tensor, {0, tensor}, static_cast<int>(facts.threads), facts.device});
+    const plan::RankPlace place{data_rank, ranks / tensor, {0, tensor}, static_cast<int>(facts.threads), facts.device};
+    plan::Memory memory = plan::training_memory(facts.config, precision, place);
+    if (facts.device == DeviceType::cpu) {
+      memory[MemoryPart::workspace] += plan::saving_memory(facts.config, place);
+    }
     largest = memory.total() > largest.total() ? memory : largest;
     const comm::PackRange share = comm::pack_share(facts.config.train.packs, data_rank, ranks / tensor);
     const comm::FlatShards shards(table.buckets, data_rank, ranks / tensor);

@@ -1,13 +1,29 @@
 #include "train/init_from.hpp"
 
 #include <algorithm>
+#include <sstream>
 
 #include "base/digest.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "config/resolve.hpp"
 #include "model/parameters.hpp"
 
 namespace hrm::train {
+namespace {
+
+/// What a network computes from its weights.
+config::Identity function_of(const config::RunConfig& config) {
+  config::Identity entries = config::identity(config, "");
+  std::erase_if(entries, [](const auto& entry) {
+    const std::string& name = entry.first;
+    return !name.starts_with("model.") || name.find("init") != std::string::npos ||
+           name.find("bp_") != std::string::npos;
+  });
+  return entries;
+}
+
+}  // namespace
 
 std::optional<infer::LoadedModel> load_source(const comm::Grid& grid, const RunOptions& options,
                                               config::RunConfig& config) {
@@ -44,6 +60,21 @@ void check_source(const infer::LoadedModel& source, const RunFacts& facts) {
          "--init-from {}: the shards in {} were made with another tokenizer; prepare them with that checkpoint's",
          source.path.string(), facts.config.data.path);
   }
+}
+
+std::string describe_source(const infer::LoadedModel& source, const RunFacts& facts) {
+  std::string text = fmt::format("starts from the {} of {}, step {}", source.averaged ? "average" : "masters",
+                                 source.path.string(), source.meta.step);
+  std::istringstream changes(config::difference(function_of(source.config), function_of(facts.config)));
+  for (std::string line; std::getline(changes, line);) {
+    text += "; " + line;
+  }
+  if (text.find("; ") != std::string::npos) {
+    log::warn("{}: the network computes something else than the one that these weights were trained in", text);
+  } else {
+    log::info("{}", text);
+  }
+  return text;
 }
 
 }  // namespace hrm::train

@@ -19,4 +19,8 @@ std::optional<infer::LoadedModel> load_source(const comm::Grid& grid, const RunO
 /// same.
 void check_source(const infer::LoadedModel& source, const RunFacts& facts);
 
+/// File, step and kind of the weights, and what the configured network computes in another way than theirs did, for the
+/// log (a warning then) and the run's events.
+std::string describe_source(const infer::LoadedModel& source, const RunFacts& facts);
+
 }  // namespace hrm::train

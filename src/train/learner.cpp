@@ -178,6 +178,7 @@ std::vector<std::uint64_t> Learner::memory_digests() {
 void Learner::begin_step() {
   tree_.start();
   packs_done_ = 0;
+  gather_.take_waited();  // between steps: no part of the packs' time
   gather_.poll();
 }
 

@@ -14,14 +14,7 @@ RunFacts make_facts(int ranks, config::RunConfig config, const io::CorpusInfo& c
                     const std::string& device_fingerprint) {
   config::check_training(config);
   config.model = config::complete_model(config.model, corpus.vocab_size);
-  config::check_tensor(config.model, config.parallel.tensor);
-  const std::int64_t tensor = config.parallel.tensor;
-  if (ranks > config.train.packs * tensor) {
-    fail(ExitCode::bad_config,
-         "{} ranks in tensor groups of {} share {} packs: a group needs one at least; use at most {} ranks, or raise "
-         "train.packs",
-         ranks, tensor, config.train.packs, config.train.packs * tensor);
-  }
+  config::check_ranks(config, ranks);
   RunFacts facts;
   facts.config = std::move(config);
   facts.corpus_digest = corpus.corpus_digest;

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "base/error.hpp"
@@ -177,7 +178,31 @@ nlohmann::json RunFolder::job_row() const {
           {"data_parallel", group_.size() / config_.parallel.tensor},
           {"tensor_parallel", config_.parallel.tensor},
           {"start_id", io::new_run_id()},
-          {"start", io::utc_now()}};
+          {"start", io::utc_now()},
+          {"end", nullptr},
+          {"last_step", nullptr},
+          {"seconds_lost", 0.0}};
+}
+
+/// The run is older than this job: counts its starts, and ends the last one where a kill left its row open.
+void RunFolder::continue_jobs(const std::vector<nlohmann::json>& rows) {
+  std::set<std::string> starts;
+  nlohmann::json last;
+  std::int64_t reached = 0;
+  for (const nlohmann::json& row : io::apply_cuts(rows)) {
+    const std::string record = row.value("record", "");
+    if (record == "job") {
+      starts.insert(row.value("start_id", ""));
+      last = row;
+    } else if (record == "train") {
+      reached = row.value("step", std::int64_t{0});
+    }
+  }
+  job_["restart"] = std::max(job_["restart"].get<std::int64_t>(), std::ssize(starts));
+  if (last.is_object() && !(last.contains("end") && last["end"].is_string())) {
+    last["last_step"] = std::max(reached, last.value("first_step", std::int64_t{0}));
+    journal_->append(last);
+  }
 }
 
 /// Later rows do not count any more; the event says what is made again or given up.
@@ -249,6 +274,7 @@ void RunFolder::open_metrics(const RunFacts& facts, const TrainState& state, boo
     job_["first_step"] = state.step;
     if (resumed) {
       journal_.emplace(metrics_path_, header_);
+      continue_jobs(io::read_journal(io::journal_path(metrics_path_)));
       set_newer_aside(resumed_from_, state.step);
       cut_metrics("restart", resumed_from_.filename().string(), state.step, state.step, "");
       failures_ = failure_record(io::read_journal(io::journal_path(metrics_path_)), state.wall_seconds,

@@ -91,6 +91,7 @@ class RunFolder {
                    const std::string& why);
   [[noreturn]] void refuse_new_run(const std::filesystem::path& newest) const;
   nlohmann::json job_row() const;
+  void continue_jobs(const std::vector<nlohmann::json>& rows);
 
   comm::Communicator& group_;
   config::RunConfig config_;

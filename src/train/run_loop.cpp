@@ -12,6 +12,7 @@
 #include "io/run_files.hpp"
 #include "io/state_digest.hpp"
 #include "train/announce.hpp"
+#include "train/init_from.hpp"
 #include "train/metrics_row.hpp"
 #include "train/prepare_run.hpp"
 #include "train/replicas.hpp"
@@ -101,6 +102,9 @@ void Run::start_new(const std::optional<infer::LoadedModel>& source) {
     learner_.initialise();
   }
   folder_.open_metrics(facts_, state_, false);
+  if (source) {
+    folder_.event(0, "start", describe_source(*source, facts_));
+  }
 }
 
 /// This rank's wish to stop after `step`; ranks agree on it through a sum.

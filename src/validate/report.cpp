@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/error.hpp"
+#include "base/output.hpp"
 
 namespace hrm::validate {
 
@@ -60,7 +61,7 @@ void Report::line(const std::string& quantity, double error, double limit) {
   ++lines_;
   failures_ += passed ? 0 : 1;
   if (world_.rank() == 0) {
-    fmt::print("{} {} {:.3e} {:.3e} {}\n", file_, quantity, error, limit, passed ? "PASS" : "FAIL");
+    output::print("{} {} {:.3e} {:.3e} {}\n", file_, quantity, error, limit, passed ? "PASS" : "FAIL");
   }
 }
 

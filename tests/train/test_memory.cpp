@@ -40,7 +40,6 @@ config::RunConfig run_config(const Layout& layout) {
   config.train.pack_tokens = 512;
   config.train.recompute = layout.recompute;
   config.train.deterministic = layout.deterministic;
-  config.checkpoint.async = false;  // nothing is saved here
   config.parallel.tensor = layout.tensor;
   config.parallel.zero = layout.zero;
   config.parallel.sequence = layout.sequence;
