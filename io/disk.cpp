@@ -175,7 +175,7 @@ void RawFile::reserve(std::int64_t bytes, Size size) {
 }
 
 void RawFile::sync() {
-  comm::note_progress();
+  const comm::LongCall call;
   if (::fsync(fd_) != 0) {
     fail_write(path_);
   }
@@ -217,6 +217,7 @@ std::filesystem::path temporary_name(const std::filesystem::path& path, std::str
 void sync_folder(const std::filesystem::path& folder) {
   const std::filesystem::path place = folder.empty() ? "." : folder;
   const int fd = ::open(place.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const comm::LongCall call;
   const bool synced = fd >= 0 && (::fsync(fd) == 0 || errno == EINVAL);  // EINVAL: this file system needs no sync
   const std::string words = system_words();
   if (fd >= 0) {

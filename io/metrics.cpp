@@ -162,17 +162,27 @@ const char* fault(std::string_view line, const Json& row) {
   return nests_too_deep(line) ? "nests too deep" : nullptr;
 }
 
+/// Blocks that never reached the disk when the power failed read as zeros.
+bool is_lost(std::string_view line) {
+  return line.find_first_not_of(" \t\r") == std::string_view::npos || line.find('\0') != std::string_view::npos;
+}
+
 std::vector<Json> parse_journal(const std::string& text, const std::filesystem::path& path) {
   const auto end = static_cast<std::size_t>(whole_lines(text));
   std::vector<Json> rows;
+  std::int64_t number = 0;
   for (std::size_t at = 0; at < end;) {
     const std::size_t stop = text.find('\n', at);
     const std::string_view line = std::string_view(text).substr(at, stop - at);
+    at = stop + 1;
+    ++number;
+    if (is_lost(line)) {
+      continue;
+    }
     rows.push_back(Json::parse(line, nullptr, false));
     if (const char* what = fault(line, rows.back())) {
-      fail(ExitCode::bad_data, "{}:{}: {}; remove the line", path.string(), rows.size(), what);
+      fail(ExitCode::bad_data, "{}:{}: {}; remove the line", path.string(), number, what);
     }
-    at = stop + 1;
   }
   return rows;
 }
@@ -226,6 +236,10 @@ void MetricsJournal::append(Json row) {
   const std::string line = row.dump(-1, ' ', false, Json::error_handler_t::replace);
   add_row(rows_, Json::parse(line));  // as a later start reads it: what is not finite is null
   unwritten_ += line + '\n';
+  write_out();
+}
+
+void MetricsJournal::write_out() {
   const std::int64_t end = journal_.size();
   try {
     journal_.append(unwritten_);
@@ -241,6 +255,7 @@ void MetricsJournal::sync() {
 }
 
 void MetricsJournal::publish() {
+  write_out();
   sync();
   build_metrics(h5_path_, rows_, header_);
   since_publish_.restart();

@@ -31,8 +31,9 @@ const std::vector<std::string>& train_columns();
 
 class MetricsJournal {
  public:
-  /// Opens `h5_path` with extension .jsonl for appending, made if missing; a torn last line is dropped, any other
-  /// broken line is 65. Memory: the rows that count, some 3 KiB each.
+  /// Opens `h5_path` with extension .jsonl for appending, made if missing; a torn last line is dropped, what a
+  /// power failure left (blank, or with zeros) passed over, any other broken line 65. Memory: the rows that count, some
+  /// 7 KiB each.
   MetricsJournal(const std::filesystem::path& h5_path, MetricsHeader header);
 
   /// Appends one row as one line, in one write. A row that cannot be written (74) goes before the next one.
@@ -45,6 +46,8 @@ class MetricsJournal {
   void publish_if_due();
 
  private:
+  void write_out();
+
   std::filesystem::path h5_path_;
   MetricsHeader header_;
   RawFile journal_;
@@ -56,7 +59,8 @@ class MetricsJournal {
 /// "metrics.h5" -> "metrics.jsonl".
 std::filesystem::path journal_path(const std::filesystem::path& h5_path);
 
-/// All rows of a journal as written, cut records included. A torn last line is left out; any other broken line is 65.
+/// All rows of a journal as written, cut records included. Torn and lost lines are left out; any other broken one
+/// is 65.
 std::vector<nlohmann::json> read_journal(const std::filesystem::path& path);
 
 /// Rows that count: cut records obeyed and removed.

@@ -117,8 +117,8 @@ bool is_stale(const LockHolder& holder, const LockHolder& self, double seconds, 
   if (same_host && (holder.pid_space == self.pid_space || holder.pid_space.empty())) {
     return !is_alive(holder);
   }
-  if (holder.host == self.host && !holder.boot_id.empty() && !same_host) {
-    return true;  // the host has been started anew since
+  if (holder.host == self.host && !holder.boot_id.empty() && !same_host && seconds > 2 * times.renewed_every) {
+    return true;  // the host has been started anew since; containers on several nodes may share a name, but they renew
   }
   // A batch system runs a job once at a time: a later start of the same job means that the earlier one has ended.
   const bool earlier_start = !self.job_id.empty() && holder.job_id == self.job_id && holder.restart < self.restart;

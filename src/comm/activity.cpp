@@ -10,6 +10,7 @@ namespace {
 std::atomic<const char*> last{nullptr};
 std::atomic<std::uint64_t> count{0};
 std::atomic<std::uint64_t> pieces{0};
+std::atomic<int> long_calls{0};
 
 }  // namespace
 
@@ -20,6 +21,20 @@ void note_operation(const char* operation) noexcept {
 
 void note_progress() noexcept {
   pieces.fetch_add(1, std::memory_order_relaxed);
+}
+
+LongCall::LongCall() noexcept {
+  note_progress();
+  long_calls.fetch_add(1, std::memory_order_relaxed);
+}
+
+LongCall::~LongCall() {
+  long_calls.fetch_sub(1, std::memory_order_relaxed);
+  note_progress();
+}
+
+bool in_long_call() noexcept {
+  return long_calls.load(std::memory_order_relaxed) > 0;
 }
 
 std::uint64_t notes() noexcept {

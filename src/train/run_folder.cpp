@@ -98,8 +98,10 @@ std::optional<io::CheckpointReader> RunFolder::start_point(const RunOptions& opt
   }
   TrainState state;
   if (stored) {
-    resumed_from_ = stored->path();
-    last_checkpoint_ = resumed_from_.filename().string();
+    resumed_from_ = fs::weakly_canonical(stored->path());
+    if (resumed_from_.parent_path() == fs::weakly_canonical(path_)) {
+      last_checkpoint_ = resumed_from_.filename().string();
+    }
     state = from_meta(stored->meta());
   }
   comm::together(group_, [&] { status("starting", std::nullopt, state, 0, ""); });
@@ -297,10 +299,8 @@ void RunFolder::event(std::int64_t step, const std::string& kind, const std::str
   append({{"record", "event"}, {"time", io::utc_now()}, {"step", step}, {"kind", kind}, {"text", text}});
 }
 
-void RunFolder::publish_metrics(bool now) {
-  if (journal_) {
-    record([&] { now ? journal_->publish() : journal_->publish_if_due(); });
-  }
+bool RunFolder::publish_metrics(bool now) {
+  return !journal_ || record([&] { now ? journal_->publish() : journal_->publish_if_due(); });
 }
 
 std::filesystem::path RunFolder::commit_save() {
@@ -320,6 +320,11 @@ void RunFolder::publish_saved() {
     publish_metrics(true);
     writer_->close_behind(std::exchange(deleted_, {}));
   }
+}
+
+bool RunFolder::latest_is(std::int64_t step) const {
+  std::error_code none;
+  return fs::equivalent(path_ / io::latest_name, path_ / io::checkpoint_name(step), none);
 }
 
 bool RunFolder::evaluated(std::int64_t step) const {

@@ -50,7 +50,8 @@ class RunFolder {
   /// Rank 0 acts, other ranks return at once.
   void event(std::int64_t step, const std::string& kind, const std::string& text);
   void append(const nlohmann::json& row);
-  void publish_metrics(bool now);
+  /// False where the disk took them not.
+  bool publish_metrics(bool now);
   void status(const std::string& state, std::optional<int> exit_code, const TrainState& progress, double seconds_left,
               const std::string& reason);
 
@@ -68,6 +69,8 @@ class RunFolder {
   /// After the last event of a save: publishes the metrics, and leaves what it and commit_save() have deleted to the
   /// writer's thread. Rank 0 acts.
   void publish_saved();
+  /// Whether latest.h5 leads to this folder's checkpoint of this step; rank 0 asks.
+  bool latest_is(std::int64_t step) const;
   /// Whether the journal holds an evaluation of this step; rank 0 asks.
   bool evaluated(std::int64_t step) const;
   /// Failures that the journal of a resumed run tells of, on rank 0; none on other ranks.
@@ -82,8 +85,8 @@ class RunFolder {
  private:
   bool writes() const { return group_.rank() == 0; }
   /// The records are worth less than the run: while the disk is full, rows wait in memory and status and metrics.h5
-  /// age.
-  void record(const std::function<void()>& work);
+  /// age. False then.
+  bool record(const std::function<void()>& work);
   std::optional<io::CheckpointReader> newest_checkpoint(const RunOptions& options);
   void set_metrics_aside();
   void set_newer_aside(const std::filesystem::path& kept, std::int64_t step);

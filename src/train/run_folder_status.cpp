@@ -19,7 +19,7 @@ std::string batch_job_id() {
   return "";
 }
 
-void RunFolder::record(const std::function<void()>& work) {
+bool RunFolder::record(const std::function<void()>& work) {
   const auto wait = [this](const std::exception& error) {
     if (!std::exchange(records_wait_, true)) {
       log::warn("{} (the run goes on, its records wait for room)", error.what());
@@ -27,22 +27,24 @@ void RunFolder::record(const std::function<void()>& work) {
   };
   try {
     work();
+    return true;
   } catch (const InputError& error) {
     wait(error);
   } catch (const std::system_error& error) {
     wait(error);
   }
+  return false;
 }
 
 void RunFolder::status(const std::string& state, std::optional<int> exit_code, const TrainState& progress,
                        double seconds_left, const std::string& reason) {
+  progress_ = progress;
   const bool routine = state == "running" && since_status_.seconds() < 1;
   if (!writes() || routine) {
     return;
   }
   since_status_.restart();
   started_ = true;
-  progress_ = progress;
   io::Status status;
   status.run_id = run_id_;
   status.state = state;

@@ -58,6 +58,7 @@ Run::Run(comm::Grid& grid, const RunOptions& options, data::SharedCorpus& corpus
   saving_.set_record(folder_.failures());
   state_.run_id = folder_.run_id();
   first_step_ = state_.step;
+  resumed_ = stored_.has_value();
   stored_.reset();
 }
 
@@ -293,17 +294,16 @@ bool Run::evaluate() {
   return true;
 }
 
-/// A start that made no step has nothing to add to a checkpoint that is there already, but an evaluation that an
-/// earlier one had no time for.
+/// A start that resumed and made no step has nothing to add to the checkpoint where that is this folder's, but an
+/// evaluation that an earlier one had no time for.
 ExitCode Run::finish(ExitCode code, std::string reason) {
   progress_.finish();
-  const bool no_step = state_.step == first_step_ && first_step_ > 0;
+  const bool no_step = resumed_ && state_.step == first_step_;
   // Rank 0 looks for all: nodes may see a shared folder differently for a while, and a save needs every rank.
   std::array<double, 2> there{};
   comm::together(world_, [&] {
     if (world_.rank() == 0) {
-      there = {std::filesystem::exists(folder_.path() / io::latest_name) ? 1.0 : 0.0,
-               folder_.evaluated(state_.step) ? 1.0 : 0.0};
+      there = {folder_.latest_is(state_.step) ? 1.0 : 0.0, folder_.evaluated(state_.step) ? 1.0 : 0.0};
     }
   });
   world_.sum(there);
@@ -320,7 +320,9 @@ ExitCode Run::finish(ExitCode code, std::string reason) {
   watchdog_.enter("end", state_.step);
   folder_.event(state_.step, code == ExitCode::ok ? "finish" : "stop", reason);
   folder_.status(io::state_of_exit(static_cast<int>(code)), static_cast<int>(code), state_, 0, reason);
-  folder_.publish_metrics(true);
+  if (!folder_.publish_metrics(true)) {
+    log::warn("the last records of this run could not be written: its metrics are incomplete");
+  }
   log::info("{} at step {} of {}; the checkpoint is {}", reason, state_.step, plan_.steps(),
             (folder_.path() / io::latest_name).string());
   return code;
@@ -330,8 +332,10 @@ std::string Run::stop_reason() const {
   if (const std::string signal = stop_signal(); !signal.empty()) {
     return "stopped by " + signal;
   }
-  const bool asked = options_.stop_after > 0 && state_.step >= options_.stop_after;
-  return asked ? "stopped by --stop-after" : "stopped ahead of the time limit, or by a signal to another rank";
+  if (options_.stop_after > 0 && state_.step >= options_.stop_after) {
+    return "stopped by --stop-after";
+  }
+  return stop_requested() ? "stopped ahead of the time limit" : "stopped by a signal to another rank";
 }
 
 ExitCode Run::execute() {

@@ -81,6 +81,7 @@ class Run {
   Watchdog& watchdog_;
   Timer since_start_;
   std::int64_t first_step_ = 0;  // of this start: nothing was done before it
+  bool resumed_ = false;
   double seconds_before_ = 0;    // wall seconds of earlier starts
   double step_seconds_ = 0;      // smoothed, for the ETA
   nlohmann::json unlogged_row_;  // of the last step, null where it is in the journal

@@ -19,6 +19,8 @@ namespace hrm::train {
 namespace {
 
 constexpr double unknown_length = 6;
+/// A disk that is made to keep what it has been given may take as long as the whole save: that is no hang yet.
+constexpr double long_call = 10;
 /// Answers are due in half of watchdog.least_seconds, within these bounds: nodes may see a shared folder a minute late.
 constexpr double least_patience = 3;
 constexpr double most_patience = 60;
@@ -52,7 +54,8 @@ class LastResort {
 double SectionLimits::limit(std::string_view section) const {
   const auto found = sections_.find(section);
   const Known known = found == sections_.end() ? Known{} : found->second;
-  return std::max((known.left ? 1 : unknown_length) * config_.least_seconds, config_.factor * known.longest);
+  return (comm::in_long_call() ? long_call : 1) *
+         std::max((known.left ? 1 : unknown_length) * config_.least_seconds, config_.factor * known.longest);
 }
 
 void SectionLimits::took(std::string_view section, double seconds) {
@@ -130,8 +133,9 @@ Answer Watchdog::take_pulse(bool asleep) {
     since_.restart();
   }
   const double seconds = since_.seconds();
-  return {seconds > limits_.limit(now_.section), fmt::format("in {} of step {} for {:.0f} s, last in {}", now_.section,
-                                                             now_.step, seconds, comm::last_operation())};
+  return {seconds > limits_.limit(now_.section),
+          fmt::format("in {} of step {} for {:.0f} s, last in {}{}", now_.section, now_.step, seconds,
+                      comm::last_operation(), comm::in_long_call() ? ", while a file is being made durable" : "")};
 }
 
 void Watchdog::attend(const Answer& mine) {

@@ -64,6 +64,45 @@ class Restart(HrmTest):
 
         self.assertEqual((self.run_folder / "step-00000006.h5").stat().st_mtime_ns, before)
 
+    def test_start_without_time_for_a_step_adds_nothing(self):
+        self.go(code=STOPPED, run__time_limit=1)
+        before = (self.run_folder / "step-00000000.h5").stat().st_ino
+
+        self.go("--resume", "auto", code=STOPPED, run__time_limit=1)
+
+        self.assertEqual((self.run_folder / "step-00000000.h5").stat().st_ino, before)
+        self.assertIn("ahead of the time limit", self.status()["reason"])
+
+    def test_run_that_is_done_elsewhere_is_this_folders_latest(self):
+        done = self.folder / "done"
+        self.go(run=done, train__max_steps=6)
+        self.go("--stop-after", 2, code=STOPPED, train__max_steps=6)
+
+        self.go("--resume", done / "latest.h5", train__max_steps=6)
+
+        self.assertEqual(os.readlink(self.run_folder / "latest.h5"), "step-00000006.h5")
+        self.assertEqual(self.status()["last_checkpoint"], "step-00000006.h5")
+        self.same(done / "latest.h5", self.run_folder / "latest.h5")
+
+    def test_row_of_a_killed_start_is_ended(self):
+        self.go("--stop-after", 3, code=STOPPED)
+        journal = self.run_folder / "metrics.jsonl"
+        rows = list(map(json.loads, journal.read_text().splitlines()))
+        self.assertEqual([row["end"] for row in rows if row["record"] == "job"][0], None)
+        killed = [row for row in rows if not (row["record"] == "job" and row["end"])]
+        journal.write_text("".join(json.dumps(row) + "\n" for row in killed))
+
+        self.go("--resume", "auto", "--stop-after", 5, code=STOPPED)
+
+        jobs = [row for row in map(json.loads, journal.read_text().splitlines()) if row["record"] == "job"]
+        starts = {row["start_id"]: row for row in jobs}
+        self.assertEqual([(row["restart"], row["last_step"]) for row in starts.values()], [(0, 3), (1, 5)])
+
+    def test_journal_is_no_place_for_the_metrics_file(self):
+        outcome = self.go(code=BAD_CONFIG, metrics__path=self.folder / "m.jsonl")
+
+        self.check_refusal(outcome, BAD_CONFIG, ["metrics.path", "m.jsonl"])
+
     def test_resuming_an_older_step_gives_the_later_ones_up(self):
         self.go("--stop-after", 6, code=STOPPED, checkpoint__interval_steps=2)
         older = self.run_folder / "step-00000002.h5"
@@ -144,8 +183,14 @@ class Restart(HrmTest):
         source = self.run_folder / "step-00000006.h5"
 
         outcome = self.go("--init-from", source, "--stop-after", 6, code=STOPPED, run=self.folder / "tuned")
+        changed = self.go("--init-from", source, "--stop-after", 1, code=STOPPED, run=self.folder / "changed",
+                          model__rope_theta=5000)
 
         self.assertIn("training hrm", outcome.err)
+        self.assertNotIn("warning: starts from", outcome.err)
+        self.run_folder = self.folder / "tuned"
+        self.assertTrue(any("step-00000006.h5, step 6" in event["text"] for event in self.events()), self.events())
+        self.assertIn("model.rope_theta: stored 10000", changed.err)
 
     def test_weights_of_another_network_are_refused(self):
         self.go("--stop-after", 6, code=STOPPED)

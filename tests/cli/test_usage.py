@@ -1,5 +1,8 @@
 """Help, version and wrong usage."""
-from hrm_cli import USAGE, HrmTest, main, run_hrm
+import os
+import subprocess
+
+from hrm_cli import BAD_CONFIG, IO_ERROR, PROGRAM, TINY, USAGE, HrmTest, main, run_hrm, settings
 
 COMMANDS = ("tokenizer", "prepare", "train", "eval", "generate", "inspect", "bench", "validate")
 
@@ -37,6 +40,23 @@ class Usage(HrmTest):
 
         self.refused(USAGE, "train", "--config", "x.cfg", environment=step, says=["srun --mpi=pmix -n 4"])
         self.refused(USAGE, "tokenizer", "train", environment=step, says=["4 times"])
+
+    def test_output_that_cannot_be_written_is_74_and_a_reader_may_leave(self):
+        for arguments in (("--version",), ("train", "--keys")):
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([PROGRAM, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
+            self.assertEqual(done.returncode, IO_ERROR, done.stderr)
+            self.assertIn("hrm: error: cannot write to standard output: No space left", done.stderr)
+            reading, writing = os.pipe()
+            os.close(reading)
+            done = subprocess.run([PROGRAM, *arguments], stdout=writing, stderr=subprocess.PIPE, text=True)
+            os.close(writing)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_too_many_ranks_for_the_packs_are_78(self):
+        outcome = run_hrm("bench", "step", "--config", TINY, *settings(train__packs=2), "--seconds", 0.1, ranks=3)
+
+        self.check_refusal(outcome, BAD_CONFIG, ["3 ranks", "2 packs"])
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ TEST_F(MetricsTest, RowsWaitWhileTheDiskIsFull) {
       expect_error(ExitCode::io_error, "metrics.jsonl", [&] { log_step(journal, step, 3.5); });
       EXPECT_EQ(read_journal(file).size(), 1U);
     }
-    expect_error(ExitCode::io_error, "metrics.h5", [&] { journal.publish(); });
+    expect_error(ExitCode::io_error, "metrics.jsonl", [&] { journal.publish(); });
   }
 
   log_step(journal, 4, 3.5);
@@ -106,6 +106,30 @@ TEST_F(MetricsTest, BrokenLineInTheMiddleIsNamed) {
   overwrite(journal_path(h5_path_), "{\"record\":\"train\"}\nnonsense\n{}\n");
 
   expect_error(ExitCode::bad_data, "metrics.jsonl:2", [&] { read_journal(journal_path(h5_path_)); });
+}
+
+TEST_F(MetricsTest, WhatAPowerFailureLeftIsPassedOver) {
+  using namespace std::string_literals;
+  overwrite(journal_path(h5_path_),
+            "{\"record\":\"train\",\"step\":1}\n\n{\"rec\0\0\0\n{\"record\":\"train\",\"step\":2}\nnonsense\n"s);
+  expect_error(ExitCode::bad_data, "metrics.jsonl:5", [&] { read_journal(journal_path(h5_path_)); });
+  overwrite(journal_path(h5_path_),
+            "{\"record\":\"train\",\"step\":1}\n\n{\"rec\0\0\0\n{\"record\":\"train\",\"step\":2}\n"s);
+
+  EXPECT_EQ(read_journal(journal_path(h5_path_)).size(), 2U);
+}
+
+TEST_F(MetricsTest, WhatWasNotMeasuredIsNull) {
+  MetricsJournal journal(h5_path_, {"run1", ""});
+
+  log_step(journal, 1, 2.5);
+
+  const nlohmann::json row = read_journal(journal_path(h5_path_)).front();
+  for (const std::string& column : train_columns()) {
+    ASSERT_TRUE(row.contains(column)) << column;
+  }
+  EXPECT_EQ(row["loss"], 2.5);
+  EXPECT_TRUE(row["state_digest"].is_null());
 }
 
 TEST_F(MetricsTest, LaterJobRecordUpdatesTheRow) {

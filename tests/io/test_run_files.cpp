@@ -18,6 +18,20 @@ TEST(RunFiles, LatestIsReplaced) {
   EXPECT_EQ(std::filesystem::read_symlink(scratch / "latest.h5"), "step-00000002.h5");
 }
 
+TEST(RunFiles, TextForALinkOrADeviceGoesWhereItLeads) {
+  const ScratchFolder scratch;
+  overwrite(scratch / "file", "before, and longer");
+  std::filesystem::create_symlink("file", scratch / "link");
+  std::filesystem::create_symlink("/dev/null", scratch / "device");
+
+  replace_file(scratch / "link", "after", true);
+  replace_file(scratch / "device", "after", true);
+
+  EXPECT_EQ(file_bytes(scratch / "file"), "after");
+  EXPECT_TRUE(std::filesystem::is_symlink(scratch / "link"));
+  EXPECT_TRUE(std::filesystem::is_character_file(scratch / "device"));
+}
+
 TEST(RunFiles, SetAsideTakesTheNextNumber) {
   const ScratchFolder scratch;
   overwrite(scratch / "a.old-4", "earlier");

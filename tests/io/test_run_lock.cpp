@@ -129,6 +129,18 @@ TEST_F(RunLockTest, OtherHostIsNotStale) {
   expect_error(ExitCode::cannot_create, "elsewhere", [&] { RunLock(scratch_.path(), "run2"); });
 }
 
+TEST_F(RunLockTest, AHostsNameWithAnotherBootIsAnotherHostUnlessItIsSilent) {
+  LockHolder holder = this_process("run1");
+  holder.boot_id = "another";
+  leave_lock(holder);
+  age_lock(20);
+  expect_error(ExitCode::cannot_create, "in use", [&] { RunLock(scratch_.path(), "run2"); });
+  leave_lock(holder);
+  age_lock(40);
+
+  EXPECT_NO_THROW(RunLock(scratch_.path(), "run2"));
+}
+
 TEST_F(RunLockTest, OtherHostThatGaveNoSignOfLifeForLongIsStale) {
   leave_foreign_lock(170);
   expect_error(ExitCode::cannot_create, "last sign of life 170 s ago", [&] { RunLock(scratch_.path(), "run2"); });

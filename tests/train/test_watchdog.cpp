@@ -6,6 +6,8 @@
 
 #include <fstream>
 
+#include "comm/activity.hpp"
+
 namespace hrm::train {
 namespace {
 
@@ -39,6 +41,16 @@ TEST(SectionLimits, OfASectionThatWasNeverLeftLittleIsKnown) {
   limits.took("start", 1);
 
   EXPECT_EQ(limits.limit("start"), 60);
+}
+
+TEST(SectionLimits, WaitLongerForADisk) {
+  SectionLimits limits(ten_seconds());
+  limits.left("save");
+  {
+    const comm::LongCall call;
+    EXPECT_EQ(limits.limit("save"), 100);
+  }
+  EXPECT_EQ(limits.limit("save"), 10);
 }
 
 TEST(Watchdog, NamesWhoWaitsWhereAndWhoIsSilent) {
