@@ -121,6 +121,9 @@ void for_each_field(Config& config, Visitor&& visit) {
         config.parallel.zero);
   visit(I{"device.type", 0, 0, "auto|cpu|cuda", "", "where the network runs"}, config.device.type);
   visit(I{"device.threads", 0, 4096, "", "threads", "of each rank; 0: the cores it may use"}, config.device.threads);
+  visit(I{"device.peak_tflops", 0, 1e6, "", "TFLOP/s",
+          "peak of one rank's device at the run's precision, for model_flops_utilization; 0: known for some GPUs only"},
+        config.device.peak_tflops);
   visit(I{"data.path", 0, 0, "", "", "folder of shards"}, config.data.path);
   visit(I{"data.sampling", 0, 0, "", "", "file of lines PREFIX CAP|- REPEAT; empty: everything once"},
         config.data.sampling);

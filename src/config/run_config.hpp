@@ -75,6 +75,7 @@ struct ParallelConfig {
 struct DeviceConfig {
   std::string type = "auto";
   std::int64_t threads = 0;
+  double peak_tflops = 0;
 };
 
 struct DataConfig {

@@ -44,6 +44,8 @@ Run::Run(comm::Grid& grid, const RunOptions& options, data::SharedCorpus& corpus
       plan_(corpus.node(), corpus.table(), facts_.config.train, facts_.config.model.max_seq_len, sampling_),
       learner_(grid, facts_.config, config::precision_type(facts_.precision)),
       loader_(world_, corpus, plan_, learner_.share(), data::supervise_by(facts_.config.train.loss)),
+      utilization_(facts_.config, config::precision_type(facts_.precision), corpus.table(), grid.device->name(),
+                   world_.size()),
       evaluation_(grid, facts_),
       saving_(world_, folder_, facts_.config.checkpoint),
       limit_(find_time_limit(facts_.config.run.time_limit)),
@@ -248,6 +250,9 @@ void Run::after_step(const data::Batch& batch, const StepResult& result, double 
   if (state_.step % facts_.config.train.log_interval == 0 || last || digest) {
     const auto tokens = static_cast<double>(result.sums.tokens);
     row["seconds_checkpoint"] = saving_.take_stall();
+    if (const auto share = utilization_.of(batch, {state_.bp_steps}, seconds)) {
+      row["model_flops_utilization"] = *share;
+    }
     if (digest) {
       row["state_digest"] = hex(*digest);
     }

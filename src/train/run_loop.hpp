@@ -15,6 +15,7 @@
 #include "infer/loaded_model.hpp"
 #include "io/checkpoint_reader.hpp"
 #include "optim/schedule.hpp"
+#include "plan/utilization.hpp"
 #include "train/evaluation.hpp"
 #include "train/learner.hpp"
 #include "train/progress.hpp"
@@ -73,6 +74,7 @@ class Run {
   TrainState state_;
   Learner learner_;
   data::Loader loader_;
+  plan::Utilization utilization_;
   Evaluation evaluation_;
   Saving saving_;
   std::optional<TimeLimit> limit_;
