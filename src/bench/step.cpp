@@ -155,9 +155,17 @@ void check(const config::RunConfig& config, const StepOptions& options) {
 
 /// Steps as they were measured.
 struct Timings {
-  std::vector<double> seconds;  ///< of the slowest rank
-  train::StepSeconds sections;  ///< summed over steps
-  double busy = 0;              ///< of a modelled link, summed over steps
+  std::vector<double> seconds;               ///< of the slowest rank
+  std::vector<train::StepSeconds> sections;  ///< means over ranks
+  double busy = 0;                           ///< of a modelled link, summed over steps
+
+  double median_of(double train::StepSeconds::*section) const {
+    std::vector<double> values;
+    for (const train::StepSeconds& step : sections) {
+      values.push_back(step.*section);
+    }
+    return median(std::move(values));
+  }
 };
 
 Timings run_steps(comm::Communicator& group, const Ranks& ranks, train::Learner& learner, const SyntheticPack& pack,
@@ -172,10 +180,7 @@ Timings run_steps(comm::Communicator& group, const Ranks& ranks, train::Learner&
     slowest[static_cast<std::size_t>(group.rank())] = timer.seconds();
     group.sum(std::span<double>(slowest));
     timings.seconds.push_back(*std::max_element(slowest.begin(), slowest.end()));
-    timings.sections.forward += step.seconds.forward;
-    timings.sections.backward += step.seconds.backward;
-    timings.sections.communication += step.seconds.communication;
-    timings.sections.optimizer += step.seconds.optimizer;
+    timings.sections.push_back(step.seconds);
   }
   timings.busy = ranks.busy_seconds() - busy_before;
   return timings;
@@ -218,10 +223,10 @@ StepResult measure_step(comm::Communicator& group, const config::RunConfig& conf
   result.seconds_per_step = median(timings.seconds);
   result.tokens_per_second = packs * static_cast<double>(pack.cu_seqlens.back()) / result.seconds_per_step;
   result.model_flops_per_second = packs * cost.total_flops() / result.seconds_per_step;
-  result.seconds_forward = timings.sections.forward / steps;
-  result.seconds_backward = timings.sections.backward / steps;
-  result.seconds_communication = timings.sections.communication / steps;
-  result.seconds_optimizer = timings.sections.optimizer / steps;
+  result.seconds_forward = timings.median_of(&train::StepSeconds::forward);
+  result.seconds_backward = timings.median_of(&train::StepSeconds::backward);
+  result.seconds_communication = timings.median_of(&train::StepSeconds::communication);
+  result.seconds_optimizer = timings.median_of(&train::StepSeconds::optimizer);
   fill_memory(result, ranks, config, precision);
   if (ranks.modelled != nullptr) {
     result.seconds_link = timings.busy / steps;
