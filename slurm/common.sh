@@ -33,16 +33,31 @@ if [[ -n ${SLURM_CPUS_PER_TASK:-} ]]; then
   export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK # since SLURM 22.05 srun does not take --cpus-per-task over
 fi
 
-on_all_ranks() { # on_all_ranks COMMAND…: ends with the launcher's code; USR1 and TERM reach the ranks meanwhile
-  local pid code=0 interrupted=yes
-  "${launch_command[@]}" "$@" &
-  pid=$!
-  trap 'interrupted=yes; kill -USR1 "$pid" 2>/dev/null || true' USR1 TERM
-  while [[ $interrupted == yes ]]; do # a trap ends the wait
-    interrupted=no
-    code=0
-    wait "$pid" || code=$?
-  done
-  trap : USR1 TERM # both are sent again to a job that is ended; the verdict is still to come
+# USR1 and TERM may reach the batch shell at any time, and several times: one that comes before a launch forbids it, one
+# during it is passed on as USR1. The shell looks at signals only when no command runs in its foreground.
+signals=0
+launched=
+trap 'signals=$((signals + 1)); pass_on' USR1 TERM
+pass_on() { [[ -z $launched ]] || kill -USR1 "$launched" 2>/dev/null || true; }
+
+attend() { # attend COMMAND…: ends with its code, or with 75 where a signal forbids it; signals reach it meanwhile
+  local code seen
+  if ((signals)); then
+    say "told to stop, so $1 is not started"
+    return 75
+  fi
+  "$@" &
+  launched=$!
+  if ((signals)); then # between the two lines above
+    pass_on
+  fi
+  while
+    seen=$signals code=0
+    wait "$launched" || code=$?
+    ((signals != seen)) # a signal has ended the wait
+  do :; done
+  launched=
   return "$code"
 }
+
+on_all_ranks() { attend "${launch_command[@]}" "$@"; } # on_all_ranks COMMAND…: ends with the launcher's code

@@ -3,7 +3,7 @@
 #
 # Further options, given in the environment:
 #   HRM_MAX_REQUEUES  a job requeues itself while it has been restarted fewer times than this; default 50
-#   HRM_STAGE_DIR     a folder on each node's own disk: the shards are copied there first and removed at the end
+#   HRM_STAGE_DIR     a folder on each node's own disk: the shards are copied there first and removed after the run
 
 # shellcheck source=common.sh
 source "${BASH_SOURCE[0]%/*}/common.sh"
@@ -29,9 +29,10 @@ status_value() { # status_value KEY: of status.json, one key a line; empty for n
 
 status_stamp() { stat --format='%i %y' -- "$run_folder/status.json" 2>/dev/null || true; }
 
-# The checkpoints there are, one a line. A file has such a name only once it is complete; a run that went back to an
-# older one writes some names a second time, so inode and time tell the files apart.
-checkpoints() { stat --format='%n %i %y' -- "$run_folder"/step-*.h5 2>/dev/null || true; }
+# The checkpoints there are, one a line, without step 0: each start that is stopped before a step may write that anew. A
+# file has such a name only once it is complete; a run that went back to an older one writes some names a second time, so
+# inode and time tell the files apart.
+checkpoints() { stat --format='%n %i %y' -- "$run_folder"/step-*[1-9]*.h5 2>/dev/null || true; }
 
 checkpoint_added() { # checkpoint_added CHECKPOINTS_BEFORE
   local file
@@ -51,11 +52,13 @@ announce_end() {
   fi
 }
 
-on_each_node() { # on_each_node COMMAND…
-  srun --mpi=none --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 "$@"
-}
+on_each_node=(srun --mpi=none --nodes="${SLURM_JOB_NUM_NODES:-1}" --ntasks="${SLURM_JOB_NUM_NODES:-1}"
+  --ntasks-per-node=1)
 
-unstage() { on_each_node rm -rf -- "$staged" || say "warning: $staged is left on a node"; }
+unstage() { # also what a copy that was broken off left; before a requeue, for after it SLURM starts nothing more
+  # shellcheck disable=SC2016 # expanded by the shell on the node
+  "${on_each_node[@]}" bash -c 'rm -rf -- "$1" "$1".*' unstage "$staged" || say "warning: $staged is left on a node"
+}
 
 # Under a name of this start alone: what a killed one left half copied is not taken for whole. The copy gets its name
 # when it is complete; where nodes share the disk the first one's is kept. The shared folder still serves where there is
@@ -64,12 +67,11 @@ stage_in() {
   local shards
   shards=$(configured data path)
   staged=$stage_folder/hrm-$job-${SLURM_RESTART_COUNT:-0}
-  trap unstage EXIT
   # shellcheck disable=SC2016 # expanded by the shell on the node
-  if on_each_node bash -c 'part=$2.$SLURM_NODEID && mkdir -p -- "$part" && cp -r -- "$1/." "$part/" &&
+  if attend "${on_each_node[@]}" bash -c 'part=$2.$SLURM_NODEID && mkdir -p -- "$part" && cp -r -- "$1/." "$part/" &&
       { mv -T -- "$part" "$2" 2>/dev/null || { rm -rf -- "$part" && [[ -d $2 ]]; }; }' stage "$shards" "$staged"; then
     arguments+=(--set "data.path=$staged")
-  else
+  elif ((signals == 0)); then
     say "warning: the shards could not be copied to $staged on every node; reading $shards"
   fi
 }
@@ -88,6 +90,9 @@ train_once() { # train_once ARGUMENTS OF HRM TRAIN…
   before=$(checkpoints)
   stamp=$(status_stamp)
   on_all_ranks "$program" train --resume auto "${arguments[@]}" || code=$?
+  if [[ -n $stage_folder ]]; then
+    unstage
+  fi
 
   state=none # a start that was refused leaves the last verdict alone
   if [[ $(status_stamp) != "$stamp" && $(status_value job_id) == "$job" ]]; then
@@ -114,10 +119,10 @@ judge() { # judge STATE LAUNCHER_CODE CHECKPOINTS_BEFORE; STATE none: this start
     failed) verdict=failed message="failed: $reason" ;;
     none)
       exit_code=$2
-      message="the program ended with $2 before it wrote a status"
+      message="the start ended with $2 before the program wrote a status"
       case $2 in
         0) verdict=finished ;; # --help, --dry-run
-        75) preempted || verdict=failed ;; # stopped while it was set up
+        75) preempted || verdict=failed ;; # stopped while it was set up, or before
         13[0-9] | 14[0-9]) ;;              # by a signal
         *) verdict=failed ;;
       esac
@@ -126,7 +131,7 @@ judge() { # judge STATE LAUNCHER_CODE CHECKPOINTS_BEFORE; STATE none: this start
   esac
   if [[ $verdict == again ]] && ! checkpoint_added "$3" && ! preempted; then
     verdict=failed
-    message+="; no checkpoint was added, so another start would not get further"
+    message+="; no step was saved, so another start would not get further"
   fi
 }
 

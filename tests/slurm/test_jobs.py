@@ -1,12 +1,13 @@
 """The batch scripts on a private SLURM of two nodes: whatever stops a run, its last checkpoint has the same bits."""
 import os
+import pathlib
 import signal
 
 from slurm_cluster import HOST_NAMES, SCRIPTS, rank_process
 from training_jobs import RANKS, TrainingJobs
 
 import hrm_cli
-from hrm_cli import BAD_CONFIG, STOPPED, write_jsonl
+from hrm_cli import BAD_CONFIG, PROGRAM, STOPPED, write_jsonl
 
 
 class Jobs(TrainingJobs):
@@ -70,6 +71,14 @@ class Jobs(TrainingJobs):
 
         self.assertEqual(fields["Restarts"], "0", job.log())
 
+    def test_time_limit_too_short_for_a_step_is_not_requeued(self):
+        job = self.train(run__time_limit=3)  # less than what the program keeps for the save
+
+        fields = job.ended("FAILED", STOPPED)
+
+        self.assertEqual(fields["Restarts"], "0", job.log())
+        self.assertIn("no step was saved", job.log())
+
     def test_denied_requeue_fails(self):
         job = self.train(options=["--no-requeue"])
 
@@ -108,6 +117,17 @@ class Jobs(TrainingJobs):
         self.assertRegex(job.log(), rf"rank +3 on {HOST_NAMES[-1]}: \d+ cores")
         self.assertIn("this allocation works", job.log())
         self.assertEqual([path.name for path in self.folder.iterdir()], [f"job-{job.number}.log"])
+
+    def test_smoke_of_an_installation(self):
+        place = self.folder / "installed"
+        self.tool("cmake", "--install", pathlib.Path(PROGRAM).resolve().parent, "--prefix", place)
+        scripts = place / "share" / "hrm" / "slurm"
+
+        job = self.submit(scripts / "smoke.sbatch", options=RANKS, environment={
+            "HRM_PROGRAM": str(place / "bin" / "hrm"), "HRM_SLURM_DIR": str(scripts)})
+
+        job.ended("COMPLETED")
+        self.assertIn("this allocation works", job.log())
 
     def test_prepare_and_eval(self):
         prepare = self.submit(SCRIPTS / "prepare.sbatch", "--input", self.jobs / "corpus.jsonl", "--tokenizer",

@@ -1,4 +1,6 @@
 """What slurm/train.sbatch does about each verdict of a run. A stand-in for the program writes them."""
+import os
+
 from slurm_cluster import SCRIPTS, SlurmTest, until
 
 import hrm_cli
@@ -6,10 +8,15 @@ from hrm_cli import CANNOT_CREATE, STOPPED
 
 LOST_PEER, NUMERICS, KILLED = 69, 76, 137
 
-# Runs $DEED, in which `commit STEP` leaves a checkpoint and `verdict STATE EXIT_CODE` a status.
+# Runs $EARLIER when it is asked for its configuration, then $DEED, in which `commit STEP` leaves a checkpoint and
+# `verdict STATE EXIT_CODE` a status.
 STAND_IN = """#!/bin/bash
-case " $* " in *" --print-config "*) printf '[checkpoint]\\ndir = %s  # --set\\n\\n' "$RUN"; exit ;; esac
 mkdir -p "$RUN"
+case " $* " in *" --print-config "*)
+  eval "$EARLIER"
+  printf '[data]\\npath = %s  # --set\\n\\n[checkpoint]\\ndir = %s  # --set\\n\\n' "$RUN.shards" "$RUN"
+  exit ;;
+esac
 commit() { touch "$RUN/step-0000000$1.h5"; }
 verdict() {
   printf '{\\n  "state": "%s",\\n  "exit_code": %s,\\n  "reason": "a \\\\"reason\\\\", told",\\n  "job_id": "%s",
@@ -30,7 +37,7 @@ class Verdicts(SlurmTest):
         program.write_text(STAND_IN)
         program.chmod(0o755)
         return self.submit(*script, options=options, environment={
-            "HRM_PROGRAM": str(program), "RUN": str(self.folder / "run"), "DEED": deed, **environment})
+            "HRM_PROGRAM": str(program), "RUN": str(self.folder / "run"), "DEED": deed, "EARLIER": "", **environment})
 
     def fails_at_once(self, deed, code, **environment):
         job = self.run_once(deed, **environment)
@@ -62,6 +69,9 @@ class Verdicts(SlurmTest):
 
     def test_stop_without_progress_is_not_requeued(self):
         self.fails_at_once("verdict stopped 75; exit 75", STOPPED)
+
+    def test_stop_before_the_first_step_is_not_requeued(self):
+        self.fails_at_once("commit 0; verdict stopped 75; exit 75", STOPPED)
 
     def test_run_that_went_back_to_an_older_checkpoint_gets_further(self):
         job = self.run_once("""case $restart in
@@ -97,7 +107,7 @@ class Verdicts(SlurmTest):
     def test_run_that_was_killed_before_it_wrote_a_status_is_not_requeued(self):
         job = self.fails_at_once("kill -USR1 $$", 138)
 
-        self.assertIn("no checkpoint was added", job.log())
+        self.assertIn("no step was saved", job.log())
 
     def test_number_of_requeues_is_limited(self):
         job = self.run_once("commit $((restart + 1)); verdict stopped 75; exit 75", HRM_MAX_REQUEUES="1")
@@ -149,6 +159,43 @@ class Verdicts(SlurmTest):
         job.requeued()
         job.ended("COMPLETED")
         other.ended("COMPLETED")
+
+    def test_signal_to_the_batch_shell_before_the_launch_forbids_it(self):
+        for name in ("USR1", "TERM"):
+            with self.subTest(signal=name):
+                job = self.run_once('touch "$RUN/launched"; verdict finished 0',
+                                    EARLIER=f"""touch "$RUN/asked-{name}"; until [[ -e "$RUN/go-{name}" ]]; do
+                                                sleep 0.1; done""")
+                self.wait_for(job, f"asked-{name}")
+
+                job.signal(name, "--batch")
+                (self.folder / "run" / f"go-{name}").touch()
+
+                job.ended("FAILED", STOPPED)
+                self.assertFalse((self.folder / "run" / "launched").exists(), job.log())
+                self.assertIn("told to stop", job.log())
+
+    def test_preempted_while_the_shards_are_copied_is_requeued(self):
+        (self.folder / "run.shards").mkdir()
+        tools = self.folder / "tools"
+        tools.mkdir()
+        (tools / "cp").write_text("""#!/bin/bash
+                                     ((${SLURM_RESTART_COUNT:-0})) && exec /bin/cp "$@"
+                                     touch "$RUN/copying"; exec sleep 600""".replace(" " * 37, ""))
+        (tools / "cp").chmod(0o755)
+        staged = self.folder / "own disk"
+        job = self.run_once('touch "$RUN/launched-$restart"; verdict finished 0', options=["--signal=B:USR1@60"],
+                            PATH=f"{tools}:{os.environ['PATH']}", HRM_STAGE_DIR=str(staged))
+        self.wait_for(job, "copying")
+
+        other = self.submit(SCRIPTS / "prepare.sbatch", options=["--partition=high", "--nodes=2", "--exclusive"],
+                            environment={"HRM_PROGRAM": "/bin/true"})
+
+        job.requeued()
+        job.ended("COMPLETED")
+        other.ended("COMPLETED")
+        launched = [path.name for path in (self.folder / "run").glob("launched-*")]
+        self.assertEqual((launched, list(staged.iterdir())), (["launched-1"], []), job.log())
 
     def test_cancelled_job_stays_cancelled(self):
         job = self.run_once("""trap 'commit 2; verdict stopped 75; exit 75' TERM USR1
