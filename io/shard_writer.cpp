@@ -125,8 +125,9 @@ struct ShardSetWriter::State {
 void ShardSetWriter::State::prepare_folder(std::int64_t expected_tokens) {
   make_folder(folder);
   if (!replace && std::filesystem::exists(folder / corpus_file_name)) {
-    fail(ExitCode::cannot_create, "{}: already holds a corpus ({}); choose another folder or remove it",
-         folder.string(), corpus_file_name);
+    fail(ExitCode::cannot_create,
+         "{}: already holds a corpus ({}); choose another folder, or write over it with --replace", folder.string(),
+         corpus_file_name);
   }
   remove_files(folder, is_leftover);
   require_space(folder, expected_tokens * width, "the corpus");

@@ -25,18 +25,13 @@ using nlohmann::ordered_json;
 /// Stands in where neither --vocab nor model.vocab_size is given.
 constexpr std::int64_t default_vocabulary = 8192;
 
+/// Of --prefix, as far as the sequence has room for it.
+constexpr std::int64_t default_prefix = 128;
+
 void print_once(const std::string& text) {
   if (log::rank() == 0) {
     output::print("{}\n", text);
   }
-}
-
-std::int64_t positive(const po::variables_map& values, const char* option) {
-  const auto value = values[option].as<std::int64_t>();
-  if (value < 1) {
-    fail(ExitCode::usage, "--{} {}: must be at least 1", option, value);
-  }
-  return value;
 }
 
 double positive_seconds(const po::variables_map& values) {
@@ -125,7 +120,7 @@ std::vector<Shape> given_shapes(const po::variables_map& values) {
   if (values.count("out") == 0 || values.count("in") == 0) {
     fail(ExitCode::usage, "--out and --in belong together; give both");
   }
-  return {{"w", positive(values, "out"), positive(values, "in")}};
+  return {{"w", at_least(values, "out", 1), at_least(values, "in", 1)}};
 }
 
 ordered_json measure_products(const comm::Grid& grid, const config::RunConfig& config, const std::vector<Shape>& shapes,
@@ -166,10 +161,11 @@ std::string gemm_text(const ordered_json& result) {
 int bench_gemm(Arguments args, comm::Communicator& world) {
   po::options_description options;
   add_config_options(options);
-  options.add_options()("rows", po::value<std::int64_t>()->default_value(2048), "rows of x [tokens]")(
-      "out", po::value<std::int64_t>(), "one weight [out, in] in place of the model's")(
-      "in", po::value<std::int64_t>(), "the same")("seconds", po::value<double>()->default_value(0.5),
-                                                   "time for each product [s]")("json", "one JSON object");
+  options.add_options()("rows", po::value<std::int64_t>()->default_value(2048)->value_name("N"), "rows of x [tokens]")(
+      "out", po::value<std::int64_t>()->value_name("N"), "one weight [out, in] in place of the model's")(
+      "in", po::value<std::int64_t>()->value_name("N"), "the same")(
+      "seconds", po::value<double>()->default_value(0.5)->value_name("S"), "time for each product [s]")(
+      "json", "one JSON object");
   const auto values =
       parse_options(args,
                     "hrm bench gemm (--set model.hidden_size=N … | --out N --in N) [--rows N] [--json]\n"
@@ -179,7 +175,7 @@ int bench_gemm(Arguments args, comm::Communicator& world) {
   if (!values) {
     return 0;
   }
-  const std::int64_t rows = positive(*values, "rows");
+  const std::int64_t rows = at_least(*values, "rows", 1);
   const double seconds = positive_seconds(*values);
   std::vector<Shape> shapes = given_shapes(*values);
   // A model must be whole, even where it is not used.
@@ -242,15 +238,18 @@ std::string step_text(const bench::StepResult& r) {
 int bench_step(Arguments args, comm::Communicator& world) {
   po::options_description options;
   add_config_options(options);
-  options.add_options()("sequence", po::value<std::int64_t>()->default_value(256), "slots of every sample [tokens]")(
-      "prefix", po::value<std::int64_t>()->default_value(128), "of them, instruction [tokens]")(
-      "vocab", po::value<std::int64_t>(), "vocabulary [tokens]; default model.vocab_size, else 8192")(
-      "seconds", po::value<double>()->default_value(5), "measured for at least this long [s]")(
-      "modelled-ranks", po::value<int>()->default_value(0),
+  options.add_options()("sequence", po::value<std::int64_t>()->default_value(256)->value_name("N"),
+                        "slots of every sample [tokens]")(
+      "prefix", po::value<std::int64_t>()->value_name("N"),
+      "of them, instruction [tokens]; default 128, at most half of the slots")(
+      "vocab", po::value<std::int64_t>()->value_name("N"), "vocabulary [tokens]; default model.vocab_size, else 8192")(
+      "seconds", po::value<double>()->default_value(5)->value_name("S"), "measured for at least this long [s]")(
+      "modelled-ranks", po::value<int>()->default_value(0)->value_name("N"),
       "this process works as the first of N data ranks; the others are a clock")(
-      "link-latency", po::value<double>()->default_value(5e-6), "of their modelled link, per message [s]")(
-      "link-bandwidth", po::value<double>()->default_value(25e9), "of their modelled link [bytes/s]")(
-      "json", "one JSON object");
+      "link-latency", po::value<double>()->default_value(5e-6, "5e-6")->value_name("S"),
+      "of their modelled link, per message [s]")("link-bandwidth",
+                                                 po::value<double>()->default_value(25e9, "25e9")->value_name("B"),
+                                                 "of their modelled link [bytes/s]")("json", "one JSON object");
   const auto values = parse_options(args,
                                     "hrm bench step --set model.layers=N --set model.hidden_size=N … [--json]\n"
                                     "Speed of a training step on synthetic packs: train.packs packs of\n"
@@ -260,8 +259,9 @@ int bench_step(Arguments args, comm::Communicator& world) {
     return 0;
   }
   bench::StepOptions step;
-  step.sequence = positive(*values, "sequence");
-  step.prefix = positive(*values, "prefix");
+  step.sequence = at_least(*values, "sequence", 1);
+  step.prefix = values->count("prefix") != 0 ? at_least(*values, "prefix", 1)
+                                             : std::clamp<std::int64_t>(step.sequence / 2, 1, default_prefix);
   step.seconds = positive_seconds(*values);
   step.modelled_ranks = (*values)["modelled-ranks"].as<int>();
   step.link = {(*values)["link-latency"].as<double>(), (*values)["link-bandwidth"].as<double>()};
@@ -270,7 +270,7 @@ int bench_step(Arguments args, comm::Communicator& world) {
   config::RunConfig config = bench_config(world, *values, base, step.modelled_ranks > 0);
   if (values->count("vocab") != 0) {
     config.model.vocab_size = 0;
-    config.model = config::complete_model(config.model, positive(*values, "vocab"));
+    config.model = config::complete_model(config.model, at_least(*values, "vocab", 1));
   }
   const bench::StepResult result = bench::measure_step(world, config, step);
   print_once(values->count("json") != 0 ? step_json(result).dump() : step_text(result));
@@ -295,7 +295,8 @@ int run_bench(Arguments args, comm::Communicator& world) {
         "hrm bench gemm --help and hrm bench step --help list the options.");
     return 0;
   }
-  fail(ExitCode::usage, "hrm bench {}: what to measure is gemm or step", what);
+  fail(ExitCode::usage, "hrm bench: {}; give gemm or step",
+       what.empty() ? "nothing to measure" : fmt::format("'{}' cannot be measured", what));
 }
 
 }  // namespace hrm::app

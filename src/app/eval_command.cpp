@@ -39,8 +39,6 @@ po::options_description known_options() {
       "shards: their loss in nats per response token, in all and by stratum");
   add("metric", po::value<std::string>()->value_name("letter|number|exact"),
       "how replies are scored; default: letter with choices, number for gsm8k and svamp, else exact");
-  add("condition", po::value<std::string>()->default_value("direct")->value_name("NAMES"),
-      "direct, cot, noisy, synth, several joined by commas, or empty");
   add("shots", po::value<std::int64_t>()->default_value(0)->value_name("N"),
       "solved problems of the same benchmark and subject in front of each");
   add("shots-file", po::value<std::string>()->value_name("FILE"), "where they come from, first ones first");
@@ -70,7 +68,7 @@ infer::BenchmarkOptions benchmark_options(const po::variables_map& values) {
     options.files.assign(files.begin(), files.end());
   }
   options.metric = given_metric(values);
-  options.condition = values["condition"].as<std::string>();
+  options.condition = given_condition(values);
   options.shots = at_least(values, "shots", 0);
   if (options.shots > 0) {
     options.shots_file = required(values, "shots-file");

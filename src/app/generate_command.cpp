@@ -33,12 +33,14 @@ po::options_description known_options() {
       "prompts, one per line; in a .jsonl (.gz, .zst) file lines {\"instruction\": …, \"condition\"?: …}; - is "
       "standard "
       "input");
-  add("condition", po::value<std::string>()->default_value("direct")->value_name("NAMES"),
-      "direct, cot, noisy, synth, several joined by commas, or empty");
-  add("temperature", po::value<double>()->default_value(0), "0: always the most likely token; else draw");
-  add("top-k", po::value<std::int64_t>()->default_value(0), "draw among the K most likely tokens; 0: all");
-  add("top-p", po::value<double>()->default_value(1), "draw among the most likely tokens that together reach P");
-  add("seed", po::value<std::int64_t>()->default_value(0), "of the draws; the same seed gives the same answers");
+  add("temperature", po::value<double>()->default_value(0)->value_name("T"),
+      "0: always the most likely token; else draw");
+  add("top-k", po::value<std::int64_t>()->default_value(0)->value_name("K"),
+      "draw among the K most likely tokens; 0: all");
+  add("top-p", po::value<double>()->default_value(1)->value_name("P"),
+      "draw among the most likely tokens that together reach P");
+  add("seed", po::value<std::int64_t>()->default_value(0)->value_name("N"),
+      "of the draws; the same seed gives the same answers");
   add("json", "one object per prompt and line: prompt, answer, tokens, finish");
   return known;
 }
@@ -57,6 +59,9 @@ comm::Grid tensor_grid(comm::Communicator& world, const po::variables_map& value
 }
 
 infer::GenerateOptions options_of(const po::variables_map& values) {
+  if (values.count("prompt") > 0 && !values["prompts"].defaulted()) {
+    fail(ExitCode::usage, "--prompt and --prompts were given; give one of them");
+  }
   infer::GenerateOptions options;
   options.max_tokens = at_least(values, "max-tokens", 1);
   options.batch = at_least(values, "batch", 0);
@@ -91,8 +96,7 @@ Request plain_request(const std::string& text, const std::string& place, const s
   return {text, condition, place};
 }
 
-std::vector<Request> read_requests(const po::variables_map& values) {
-  const auto condition = values["condition"].as<std::string>();
+std::vector<Request> read_requests(const po::variables_map& values, const std::string& condition) {
   if (values.count("prompt") > 0) {
     return {plain_request(values["prompt"].as<std::string>(), "--prompt", condition)};
   }
@@ -110,12 +114,13 @@ std::vector<Request> read_requests(const po::variables_map& values) {
 }
 
 /// Standard input belongs to rank 0, so it reads for all.
-std::vector<Request> share_requests(comm::Communicator& world, const po::variables_map& values) {
+std::vector<Request> share_requests(comm::Communicator& world, const po::variables_map& values,
+                                    const std::string& condition) {
   std::string text;
   comm::together(world, [&] {
     if (world.rank() == 0) {
       nlohmann::json list = nlohmann::json::array();
-      for (const Request& request : read_requests(values)) {
+      for (const Request& request : read_requests(values, condition)) {
         list.push_back({request.prompt, request.condition, request.place});
       }
       text = list.dump();
@@ -172,6 +177,7 @@ int run_generate(Arguments args, comm::Communicator& world) {
     return 0;
   }
   const infer::GenerateOptions options = options_of(*values);
+  const std::string condition = given_condition(*values);
   const comm::Grid grid = tensor_grid(world, *values);
   // Whoever waits for standard input is to be ended by a signal at once.
   const bool asks = values->count("prompt") == 0 && (*values)["prompts"].as<std::string>() == "-";
@@ -179,7 +185,7 @@ int run_generate(Arguments args, comm::Communicator& world) {
     watch_stop_signals();
   }
   const infer::LoadedModel model = load_given_model(grid, *values);
-  const std::vector<Request> requests = share_requests(world, *values);
+  const std::vector<Request> requests = share_requests(world, *values, condition);
   watch_stop_signals();
   const std::vector<infer::Tokens> prompts = encode(model, requests);
 

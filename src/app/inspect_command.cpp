@@ -19,8 +19,9 @@ constexpr const char* usage =
 
 po::options_description inspect_options() {
   po::options_description options("Options");
-  options.add_options()                                                                                //
-      ("file", po::value<std::vector<std::string>>()->default_value({}, ""), "files to look at")       //
+  options.add_options()  //
+      ("file", po::value<std::vector<std::string>>()->default_value({}, "")->value_name("FILE…"),
+       "files to look at")                                                                             //
       ("verify", po::bool_switch(), "recompute every digest; 65 naming the first that differs")        //
       ("diff", po::bool_switch(), "compare two files byte for byte; 0: the same state, 1: different")  //
       ("json", po::bool_switch(), "one JSON object a file (or of the comparison) on standard output");

@@ -16,21 +16,24 @@ constexpr const char* usage_text =
     "hrm prepare --input FILE… --tokenizer tokenizer.json --out FOLDER [options]\n"
     "Turns JSONL samples into corpus shards, with all ranks that were started. A line holds {\"instruction\": …, "
     "\"response\": …, \"condition\"?: direct, cot, noisy, synth or several joined by commas (default direct), "
-    "\"source\"?: the stratum (default the file's name)}.";
+    "\"source\"?: the stratum (default, and where it is empty, the file's name)}.";
 
 po::options_description known_options() {
   po::options_description known("Options");
-  known.add_options()("input", po::value<std::vector<std::string>>()->multitoken(),
+  known.add_options()("input", po::value<std::vector<std::string>>()->multitoken()->value_name("FILE…"),
                       "files (.jsonl, .jsonl.gz, .jsonl.zst), taken in this order");
-  known.add_options()("tokenizer", po::value<std::string>(), "a tokenizer.json with the special tokens");
-  known.add_options()("out", po::value<std::string>(), "folder for the shards and corpus.h5; made if missing");
-  known.add_options()("context", po::value<std::int64_t>()->default_value(4096),
+  known.add_options()("tokenizer", po::value<std::string>()->value_name("FILE"),
+                      "a tokenizer.json with the special tokens");
+  known.add_options()("out", po::value<std::string>()->value_name("FOLDER"),
+                      "folder for the shards and corpus.h5; made if missing");
+  known.add_options()("context", po::value<std::int64_t>()->default_value(4096)->value_name("N"),
                       "longest sample in positions: instruction tokens + response tokens - 1");
-  known.add_options()("overlong", po::value<std::string>()->default_value("truncate"),
+  known.add_options()("overlong", po::value<std::string>()->default_value("truncate")->value_name("HOW"),
                       "what happens to longer ones: truncate (cuts the response; drops where the instruction leaves no "
                       "room), drop, error");
   known.add_options()("skip-bad", "count bad lines instead of stopping at the first");
-  known.add_options()("tokens-per-shard", po::value<std::int64_t>()->default_value(io::default_tokens_per_shard),
+  known.add_options()("tokens-per-shard",
+                      po::value<std::int64_t>()->default_value(io::default_tokens_per_shard)->value_name("N"),
                       "a shard ends before it holds more tokens");
   known.add_options()("replace", "write over a corpus that is already in the folder");
   return known;

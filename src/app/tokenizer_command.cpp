@@ -52,17 +52,17 @@ text::BpeOptions bpe_options(const po::variables_map& values) {
 
 int run_train(Arguments args) {
   po::options_description known("Options");
-  known.add_options()("input", po::value<std::vector<std::string>>()->multitoken(),
+  known.add_options()("input", po::value<std::vector<std::string>>()->multitoken()->value_name("FILE…"),
                       "JSONL files with the fields instruction and response (.jsonl, .jsonl.gz, .jsonl.zst); the first "
                       "10,000 characters of each field are used");
   known.add_options()("text-lines", "the files hold plain lines instead; each is a document with its line end");
-  known.add_options()("vocab-size", po::value<std::int64_t>(), "number of tokens in all");
-  known.add_options()("min-frequency", po::value<std::int64_t>()->default_value(2),
+  known.add_options()("vocab-size", po::value<std::int64_t>()->value_name("N"), "number of tokens in all");
+  known.add_options()("min-frequency", po::value<std::int64_t>()->default_value(2)->value_name("N"),
                       "pairs that occur less often are not merged");
   known.add_options()("no-special", "leave out the 31 special tokens (ids 0-30), which `hrm prepare` needs");
-  known.add_options()("initial-alphabet", po::value<std::string>()->default_value("all"),
+  known.add_options()("initial-alphabet", po::value<std::string>()->default_value("all")->value_name("all|none"),
                       "all: every byte gets a token; none: those that occur");
-  known.add_options()("out", po::value<std::string>(), "the tokenizer.json to write");
+  known.add_options()("out", po::value<std::string>()->value_name("FILE"), "the tokenizer.json to write");
   const auto values = parse_options(args, "hrm tokenizer train --input FILE… --vocab-size N --out FILE", known);
   if (!values) {
     return 0;
@@ -113,9 +113,10 @@ void each_object(const po::variables_map& values, Use&& use) {
 
 int run_encode(Arguments args) {
   po::options_description known("Options");
-  known.add_options()("tokenizer", po::value<std::string>(), "a tokenizer.json");
-  known.add_options()("text", po::value<std::string>(), "the text itself");
-  known.add_options()("input", po::value<std::string>(), "a file with the text, - for standard input");
+  known.add_options()("tokenizer", po::value<std::string>()->value_name("FILE"), "a tokenizer.json");
+  known.add_options()("text", po::value<std::string>()->value_name("TEXT"), "the text itself");
+  known.add_options()("input", po::value<std::string>()->value_name("FILE"),
+                      "a file with the text, - for standard input");
   known.add_options()("jsonl", "lines {\"text\": …} in, lines {\"ids\": […]} out");
   known.add_options()("plain", "names of special tokens inside the text stay text");
   const auto values =
@@ -136,12 +137,18 @@ int run_encode(Arguments args) {
   return 0;
 }
 
-[[noreturn]] void not_an_id(const std::string& place, std::string_view word, const Tokenizer& tokenizer) {
-  fail(ExitCode::bad_data, "{}: {} is not the id of a token of {}; ids lie in 0 … {}", place, word, tokenizer.name(),
+/// Where ids were given, and what a wrong one is.
+struct Place {
+  std::string name;
+  ExitCode code;
+};
+
+[[noreturn]] void not_an_id(const Place& place, std::string_view word, const Tokenizer& tokenizer) {
+  fail(place.code, "{}: {} is not the id of a token of {}; ids lie in 0 … {}", place.name, word, tokenizer.name(),
        tokenizer.vocab_size() - 1);
 }
 
-std::vector<std::uint32_t> parse_ids(std::string_view text, const Tokenizer& tokenizer) {
+std::vector<std::uint32_t> parse_ids(std::string_view text, const Place& place, const Tokenizer& tokenizer) {
   constexpr std::string_view blanks = " \t\r\n,";
   std::vector<std::uint32_t> ids;
   for (std::size_t at = text.find_first_not_of(blanks); at != std::string_view::npos;
@@ -150,7 +157,7 @@ std::vector<std::uint32_t> parse_ids(std::string_view text, const Tokenizer& tok
     std::uint32_t id = 0;
     const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), id);
     if (error != std::errc() || end != word.data() + word.size() || !tokenizer.has(id)) {
-      not_an_id("--ids", word, tokenizer);
+      not_an_id(place, word, tokenizer);
     }
     ids.push_back(id);
     at += word.size();
@@ -168,7 +175,7 @@ std::vector<std::uint32_t> ids_field(const nlohmann::json& object, const std::st
   for (const nlohmann::json& id : *found) {
     if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= static_cast<std::uint64_t>(tokenizer.vocab_size()) ||
         !tokenizer.has(id.get<std::uint32_t>())) {
-      not_an_id(place, id.dump(), tokenizer);
+      not_an_id({place, ExitCode::bad_data}, id.dump(), tokenizer);
     }
     ids.push_back(id.get<std::uint32_t>());
   }
@@ -177,9 +184,9 @@ std::vector<std::uint32_t> ids_field(const nlohmann::json& object, const std::st
 
 int run_decode(Arguments args) {
   po::options_description known("Options");
-  known.add_options()("tokenizer", po::value<std::string>(), "a tokenizer.json");
-  known.add_options()("ids", po::value<std::string>(), "ids separated by blanks");
-  known.add_options()("input", po::value<std::string>(), "a file with ids, - for standard input");
+  known.add_options()("tokenizer", po::value<std::string>()->value_name("FILE"), "a tokenizer.json");
+  known.add_options()("ids", po::value<std::string>()->value_name("IDS"), "ids separated by blanks");
+  known.add_options()("input", po::value<std::string>()->value_name("FILE"), "a file with ids, - for standard input");
   known.add_options()("jsonl", "lines {\"ids\": […]} in, lines {\"text\": …} out");
   known.add_options()("skip-special", "leave special tokens out of the text");
   const auto values =
@@ -195,7 +202,10 @@ int run_decode(Arguments args) {
       output::write(nlohmann::json({{"text", text}}).dump() + "\n");
     });
   } else {
-    output::write(tokenizer.decode(parse_ids(given_text(*values, "ids"), tokenizer), skip_special) + "\n");
+    const std::string text = given_text(*values, "ids");
+    const Place place = values->count("ids") > 0 ? Place{"--ids", ExitCode::usage}
+                                                 : Place{(*values)["input"].as<std::string>(), ExitCode::bad_data};
+    output::write(tokenizer.decode(parse_ids(text, place, tokenizer), skip_special) + "\n");
   }
   return 0;
 }
@@ -217,8 +227,8 @@ int run_tokenizer(Arguments args) {
     output::print("{}\n", usage_text);
     return 0;
   }
-  fail(ExitCode::usage, "hrm tokenizer: {} is not an action; give train, encode or decode",
-       action.empty() ? "nothing" : action);
+  fail(ExitCode::usage, "hrm tokenizer: {}; give train, encode or decode",
+       action.empty() ? "no action" : fmt::format("'{}' is not an action", action));
 }
 
 }  // namespace hrm::app

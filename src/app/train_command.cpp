@@ -30,12 +30,13 @@ po::options_description options_of_train() {
   add("resume", po::value<std::string>()->value_name("auto|latest|FILE"),
       "go on from a checkpoint: auto starts a new run where there is none");
   add("init-from", po::value<std::string>()->value_name("FILE"), "a new run that starts from a checkpoint's weights");
-  add("weights", po::value<std::string>()->default_value("")->value_name("ema|raw"),
+  add("weights", po::value<std::string>()->value_name("ema|raw"),
       "which of them --init-from takes; default: ema where there is one");
   add("stop-after", po::value<std::int64_t>()->default_value(0)->value_name("STEP"),
       "save and stop with 75 after this step");
-  add("dry-run", "print what every rank would do and hold, and exit; nothing is written");
-  add("ranks", po::value<int>()->default_value(0)->value_name("N"), "pretended ranks of --dry-run; 0: those there are");
+  add("dry-run",
+      "check what the run would check, print what every rank would do and hold, and exit; nothing is written");
+  add("ranks", po::value<int>()->value_name("N"), "pretended ranks of --dry-run; default: those there are");
   add("print-config", "print the resolved configuration with the origin of every value and exit");
   add("keys", "list every configuration key with its default, range and meaning and exit");
   return options;
@@ -50,11 +51,12 @@ RunOptions run_options(const po::variables_map& values) {
                                        : RunOptions::Resume::file;
     options.resume_file = options.resume == RunOptions::Resume::file ? how : "";
   }
-  if (values.count("init-from") > 0) {
-    options.init_from = values["init-from"].as<std::string>();
-  }
-  options.init_weights = values["weights"].as<std::string>();
+  options.init_from = text_or_empty(values, "init-from");
+  options.init_weights = text_or_empty(values, "weights");
   infer::weights_kind(options.init_weights);  // refuses what it does not know before anything is opened
+  if (values.count("weights") > 0 && values.count("init-from") == 0) {
+    fail(ExitCode::usage, "--weights says which weights --init-from takes; give --init-from FILE too");
+  }
   options.stop_after = values["stop-after"].as<std::int64_t>();
   if (options.stop_after < 0) {
     fail(ExitCode::usage, "--stop-after {}: give a step number above 0", options.stop_after);
@@ -63,6 +65,21 @@ RunOptions run_options(const po::variables_map& values) {
     fail(ExitCode::usage, "--init-from starts a new run, --resume FILE goes on with one: give one of them");
   }
   return options;
+}
+
+/// Of the plan; `actual` where no number is given.
+int pretended_ranks(const po::variables_map& values, int actual) {
+  if (values.count("ranks") == 0) {
+    return actual;
+  }
+  if (values.count("dry-run") == 0) {
+    fail(ExitCode::usage, "--ranks plans for pretended ranks; add --dry-run, or start that many with mpirun or srun");
+  }
+  const int ranks = values["ranks"].as<int>();
+  if (ranks < 1) {
+    fail(ExitCode::usage, "--ranks {}: give at least 1", ranks);
+  }
+  return ranks;
 }
 
 void print_text(const std::string& text) {
@@ -83,6 +100,7 @@ int run_train(Arguments args, comm::Communicator& world) {
     return 0;
   }
   const RunOptions options = run_options(*values);
+  const int ranks = pretended_ranks(*values, world.size());
   const config::Resolved resolved = resolve_config(world, *values);
   if (values->count("print-config") > 0) {
     if (log::rank() == 0) {
@@ -92,8 +110,7 @@ int run_train(Arguments args, comm::Communicator& world) {
   }
   set_threads(world, resolved.config.device.threads);
   if (values->count("dry-run") > 0) {
-    const int ranks = (*values)["ranks"].as<int>();
-    print_text(train::dry_run(world, resolved.config, ranks > 0 ? ranks : world.size()));
+    print_text(train::dry_run(world, resolved.config, options, ranks));
     return 0;
   }
   announce_ranks(world, static_cast<int>(resolved.config.parallel.tensor));

@@ -6,6 +6,9 @@
 namespace hrm::app {
 namespace {
 
+const Keys taken_keys = {"parallel.*",  "train.deterministic", "train.recompute",
+                         "device.type", "device.threads",      "watchdog.least_seconds"};
+
 constexpr const char* usage =
     "hrm validate FILE… [--precision fp32|bf16] [--tolerance X] [--set parallel.tensor=N …]\n\n"
     "Replays golden files (model cases, decoding, ranks, single operations, optimizer, multipack, schedules; told "
@@ -47,11 +50,11 @@ double chosen_tolerance(const po::variables_map& values) {
 
 int run_validate(Arguments args, comm::Communicator& world) {
   po::options_description options;
-  options.add_options()("precision", po::value<std::string>()->default_value("fp32"), "compute type: fp32 or bf16")(
-      "tolerance", po::value<double>(), "limit of every real quantity instead of the ones above")(
-      "file", po::value<std::vector<std::string>>()->value_name("FILE"), "golden file; the same as the word alone")(
-      "set", po::value<std::vector<std::string>>()->composing()->value_name("section.key=value"),
-      "one configuration value of those above; repeatable");
+  options.add_options()("precision", po::value<std::string>()->default_value("fp32")->value_name("fp32|bf16"),
+                        "compute type")("tolerance", po::value<double>()->value_name("X"),
+                                        "limit of every real quantity instead of the ones above")(
+      "file", po::value<std::vector<std::string>>()->value_name("FILE"), "golden file; the same as the word alone");
+  add_set_option(options, taken_keys);
   const auto values = parse_options(args, usage, options, "file");
   if (!values) {
     return 0;
@@ -60,6 +63,7 @@ int run_validate(Arguments args, comm::Communicator& world) {
     fail(ExitCode::usage, "no file; hrm validate FILE…");
   }
   validate::Report report(world, chosen_precision(*values), chosen_tolerance(*values));
+  check_set_keys(*values, taken_keys);
   const config::RunConfig config = resolve_config(world, *values).config;
   set_threads(world, config.device.threads);
   comm::Grid grid = given_grid(world, config);

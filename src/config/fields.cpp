@@ -26,9 +26,22 @@ std::string number_text(double value) {
   return value_text(value);
 }
 
-std::string default_text(const auto& value) {
-  const std::string text = value_text(value);
-  return text.empty() ? "none" : text;
+std::string default_text(const FieldInfo& info, const auto& value) {
+  if (info.otherwise.starts_with(required)) {
+    return std::string(info.otherwise);
+  }
+  const std::string text = info.otherwise.empty() ? value_text(value) : std::string(info.otherwise);
+  return "default " + (text.empty() ? "none" : text);
+}
+
+/// A required whole number is above the 0 that stands for "not given".
+std::string low_text(const FieldInfo& info, std::string_view type) {
+  const bool above = info.otherwise == required && info.low == 0 && type == "a whole number";
+  return above ? "1" : number_text(info.low);
+}
+
+std::string with_unit(std::string text, const FieldInfo& info) {
+  return info.unit.empty() ? text : fmt::format("{} {}", text, info.unit);
 }
 
 }  // namespace
@@ -45,10 +58,10 @@ std::string allowed_text(const FieldInfo& info, std::string_view type) {
     return std::string(type);
   }
   if (type != "text") {
-    return fmt::format("{} in {} .. {}", type, number_text(info.low), number_text(info.high));
+    return with_unit(fmt::format("{} in {} .. {}", type, low_text(info, type), number_text(info.high)), info);
   }
   if (info.words.empty()) {
-    return "any text";
+    return info.unit.empty() ? "any text" : std::string(info.unit);
   }
   std::string text = "one of ";
   for (const char c : info.words) {
@@ -61,8 +74,8 @@ std::string describe_fields() {
   std::string text;
   const RunConfig defaults;
   for_each_field(defaults, [&](const FieldInfo& info, const auto& value) {
-    text += fmt::format("  {:<28} {} [{}{}{}; default {}]\n", info.key, info.help, allowed_text(info, type_name(value)),
-                        info.unit.empty() ? "" : " ", info.unit, default_text(value));
+    text += fmt::format("  {:<28} {} [{}; {}]\n", info.key, info.help, allowed_text(info, type_name(value)),
+                        default_text(info, value));
   });
   return text;
 }

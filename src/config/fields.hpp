@@ -11,7 +11,7 @@
 namespace hrm::config {
 
 /// What is known of one key besides its value. Numbers lie in [low, high]; words, where given, are the allowed texts
-/// ("pre|post"), otherwise any text is allowed.
+/// ("pre|post"), otherwise any text is allowed and the unit says what it is.
 struct FieldInfo {
   std::string_view key;  ///< "section.name"
   double low = 0;
@@ -19,7 +19,11 @@ struct FieldInfo {
   std::string_view words = {};
   std::string_view unit = {};
   std::string_view help = {};
+  std::string_view otherwise = {};  ///< what holds where the key is not given, if that is not the member's value alone
 };
+
+/// FieldInfo::otherwise of what must be given; the number 0 and the empty text stand for "not given" there.
+inline constexpr std::string_view required = "required";
 
 /// Integers above are refused: exact in a double and far from overflow when sizes are multiplied.
 inline constexpr double most = 1099511627776.0;  // 2^40
@@ -32,7 +36,8 @@ void for_each_field(Config& config, Visitor&& visit);
 /// Names of all keys, in order.
 std::vector<std::string> known_keys();
 
-/// "1 .. 64", "one of pre, post", "true or false", "any text": what a key allows, for messages and help.
+/// "a whole number in 1 .. 64 ranks", "one of pre, post", "true or false", "a folder": what a key allows, for messages
+/// and help.
 std::string allowed_text(const FieldInfo& info, std::string_view type);
 
 /// Every key with its default, range, unit and meaning, one per line: the text of `hrm train --keys`.
@@ -42,10 +47,13 @@ template <class Config, class Visitor>
 void for_each_model_field(Config& model, Visitor&& visit) {
   using I = FieldInfo;
   visit(I{"model.architecture", 0, 0, "hrm|transformer|trm|ut|rins", "", "recurrence program"}, model.architecture);
-  visit(I{"model.layers", 0, 10000, "", "layers", "layers in all; even where half_layers is true"}, model.layers);
-  visit(I{"model.half_layers", 0, 0, "", "", "a stack has layers/2 layers (hrm, rins, trm)"}, model.half_layers);
-  visit(I{"model.hidden_size", 0, 1048576, "", "channels", "width of a token's state"}, model.hidden_size);
-  visit(I{"model.num_heads", 0, 65536, "", "heads", "attention heads; divides hidden_size"}, model.num_heads);
+  visit(I{"model.layers", 0, 10000, "", "layers", "layers in all; even where half_layers is true", required},
+        model.layers);
+  visit(I{"model.half_layers", 0, 0, "", "", "a stack has layers/2 layers (hrm, rins, trm)",
+          "true (transformer, ut: false)"},
+        model.half_layers);
+  visit(I{"model.hidden_size", 0, 1048576, "", "channels", "width of a token's state", required}, model.hidden_size);
+  visit(I{"model.num_heads", 0, 65536, "", "heads", "attention heads; divides hidden_size", required}, model.num_heads);
   visit(I{"model.expansion", 0.01, 1000, "", "", "feed-forward width relative to hidden_size"}, model.expansion);
   visit(I{"model.intermediate_multiple", 1, 65536, "", "channels", "the feed-forward width is rounded up to it"},
         model.intermediate_multiple);
@@ -54,7 +62,7 @@ void for_each_model_field(Config& model, Visitor&& visit) {
   visit(I{"model.vocab_size", 0, 16777216, "", "tokens", "vocabulary; 0: the corpus's"}, model.vocab_size);
   visit(I{"model.vocab_multiple", 1, 65536, "", "tokens", "the vocabulary is padded up to it"}, model.vocab_multiple);
   visit(I{"model.h_cycles", 1, 1000, "", "cycles", "outer cycles (hrm, trm)"}, model.h_cycles);
-  visit(I{"model.l_cycles", 1, 1000, "", "cycles", "inner cycles (hrm, trm, rins)"}, model.l_cycles);
+  visit(I{"model.l_cycles", 1, 1000, "", "cycles", "inner cycles (hrm, trm, rins)", "3 (rins: 7)"}, model.l_cycles);
   visit(I{"model.cycles", 1, 1000, "", "cycles", "cycles (ut)"}, model.cycles);
   visit(I{"model.bp_min_steps", 2, 10000, "", "steps", "backward horizon at the start (hrm)"}, model.bp_min_steps);
   visit(I{"model.bp_max_steps", 2, 10000, "", "steps", "backward horizon after its warm-up (hrm)"}, model.bp_max_steps);
@@ -84,10 +92,11 @@ void for_each_train_field(Config& train, Visitor&& visit) {
   visit(I{"train.packs", 1, 1048576, "", "packs", "packs of a global batch"}, train.packs);
   visit(I{"train.pack_tokens", 1, 1073741824, "", "tokens", "slots of a pack; at least model.max_seq_len"},
         train.pack_tokens);
-  visit(I{"train.epochs", 0, 1e9, "", "epochs", "length; or max_steps, which wins"}, train.epochs);
-  visit(I{"train.max_steps", 0, most, "", "steps", "length; 0: from epochs"}, train.max_steps);
+  visit(I{"train.epochs", 0, 1e9, "", "epochs", "length; or max_steps, which wins", "required, or max_steps"},
+        train.epochs);
+  visit(I{"train.max_steps", 0, most, "", "steps", "length; 0: from epochs", "required, or epochs"}, train.max_steps);
   visit(I{"train.drop_last", 0, 0, "", "", "leave out the batch that reaches the end of an epoch"}, train.drop_last);
-  visit(I{"train.learning_rate", 0, 100, "", "", "peak rate; required by train"}, train.learning_rate);
+  visit(I{"train.learning_rate", 0, 100, "", "", "peak rate", required}, train.learning_rate);
   visit(I{"train.lr_warmup_steps", 0, most, "", "steps", "linear warm-up; less than the planned steps"},
         train.lr_warmup_steps);
   visit(I{"train.lr_min_ratio", 0, 1, "", "of the peak", "final rate of the cosine; 1: constant"}, train.lr_min_ratio);
@@ -97,7 +106,9 @@ void for_each_train_field(Config& train, Visitor&& visit) {
   visit(I{"train.ema", 0, 0.9999999, "", "", "average of the weights; 0: none"}, train.ema);
   visit(I{"train.precision", 0, 0, "auto|bf16|fp32", "", "compute type"}, train.precision);
   visit(I{"train.seed", 0, most, "", "", "of the initial weights and the order of samples"}, train.seed);
-  visit(I{"train.log_interval", 1, most, "", "steps", "a progress line every so many"}, train.log_interval);
+  visit(I{"train.log_interval", 1, most, "", "steps",
+          "a progress line and a row of the metrics every so many; the last step always"},
+        train.log_interval);
   visit(I{"train.recompute", 0, 0, "", "", "keep less in memory, compute activations again"}, train.recompute);
   visit(I{"train.deterministic", 0, 0, "", "",
           "gradients are summed by a fixed tree: the same bits at any number of ranks and threads; false: in the "
@@ -124,16 +135,17 @@ void for_each_field(Config& config, Visitor&& visit) {
   visit(I{"device.peak_tflops", 0, 1e6, "", "TFLOP/s",
           "peak of one rank's device at the run's precision, for model_flops_utilization; 0: known for some GPUs only"},
         config.device.peak_tflops);
-  visit(I{"data.path", 0, 0, "", "", "folder of shards"}, config.data.path);
-  visit(I{"data.sampling", 0, 0, "", "", "file of lines PREFIX CAP|- REPEAT; empty: everything once"},
+  visit(I{"data.path", 0, 0, "", "a folder", "shards to train on", required}, config.data.path);
+  visit(I{"data.sampling", 0, 0, "", "a file", "lines PREFIX CAP|- REPEAT; empty: everything once"},
         config.data.sampling);
-  visit(I{"eval.path", 0, 0, "", "", "folder of held-out shards"}, config.eval.path);
-  visit(I{"eval.benchmark", 0, 0, "", "", "file of benchmark questions"}, config.eval.benchmark);
+  visit(I{"eval.path", 0, 0, "", "a folder", "held-out shards"}, config.eval.path);
+  visit(I{"eval.benchmark", 0, 0, "", "a file", "benchmark questions"}, config.eval.benchmark);
   visit(I{"eval.interval_steps", 0, most, "", "steps", "0: at the end"}, config.eval.interval_steps);
-  visit(I{"checkpoint.dir", 0, 0, "", "", "run folder: checkpoints, metrics, status.json, lock"},
+  visit(I{"checkpoint.dir", 0, 0, "", "a folder", "run folder: checkpoints, metrics, status.json, lock", required},
         config.checkpoint.dir);
   visit(I{"checkpoint.interval_steps", 0, most, "", "steps", "0: off"}, config.checkpoint.interval_steps);
-  visit(I{"checkpoint.interval_minutes", 0, 0, "", "minutes", "a number, 0 for off, or auto: from the measured cost"},
+  visit(I{"checkpoint.interval_minutes", 0, 0, "", "minutes or auto",
+          "time between saves; 0: off; auto: from their measured cost"},
         config.checkpoint.interval_minutes);
   visit(I{"checkpoint.keep_last", 1, 1000000, "", "files", "newest checkpoints that stay"},
         config.checkpoint.keep_last);
@@ -165,11 +177,13 @@ void for_each_field(Config& config, Visitor&& visit) {
         config.watchdog.least_seconds);
   visit(I{"watchdog.factor", 1, 1e6, "", "", "times the longest that the section has taken, where that is more"},
         config.watchdog.factor);
-  visit(I{"metrics.path", 0, 0, "", "", "metrics file; empty: metrics.h5 in the run folder"}, config.metrics.path);
+  visit(I{"metrics.path", 0, 0, "", "a file", "metrics; empty: metrics.h5 in the run folder"}, config.metrics.path);
   visit(I{"io.hints", 0, 0, "", "", "MPI-IO hints NAME=VALUE;…; no effect yet"}, config.io.hints);
   visit(I{"io.stripe_count", 0, 65535, "", "targets", "Lustre stripes of new files; 0: the folder's; no effect yet"},
         config.io.stripe_count);
-  visit(I{"run.time_limit", 0, 0, "", "", "seconds left, HH:MM:SS or an end time; empty: from the batch system"},
+  visit(I{"run.time_limit", 0, 0, "", "a time",
+          "seconds left, [D-]HH:MM:SS left, or an end time YYYY-MM-DDTHH:MM:SS in local time; empty: from the batch "
+          "system"},
         config.run.time_limit);
 }
 

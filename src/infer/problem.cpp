@@ -37,12 +37,20 @@ std::string name_of(const std::filesystem::path& file) {
   return name.substr(0, name.find('.'));
 }
 
-/// Benchmarks and the numbers of the held-out loss are keys of one report.
+/// Benchmarks and the numbers of the held-out loss are keys of one report, and groups side by side in metrics.h5.
 void check_name(const std::string& benchmark, const std::string& place) {
-  constexpr std::array<std::string_view, 4> taken = {"loss", "loss_tokens", "token_accuracy", "loss_by_stratum"};
-  if (std::ranges::find(taken, benchmark) != taken.end()) {
+  constexpr std::array<std::string_view, 5> taken = {"loss", "loss_tokens", "token_accuracy", "loss_by_stratum",
+                                                     "heldout"};
+  if (std::ranges::find(taken, benchmark) != taken.end() || benchmark.starts_with("heldout.")) {
     fail(ExitCode::bad_data, "{}: a benchmark cannot be named \"{}\", which reports use for the loss; rename it", place,
          benchmark);
+  }
+  if (benchmark.empty() || benchmark == "." ||
+      benchmark.find_first_of(std::string_view("/\0", 2)) != std::string::npos) {
+    fail(ExitCode::bad_data,
+         "{}: the benchmark's name is empty, a dot, or holds a slash or zero character, so it cannot be the name of a "
+         "group in metrics.h5; rename it",
+         place);
   }
 }
 

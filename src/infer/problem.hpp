@@ -21,7 +21,7 @@ struct Problem {
 };
 
 /// Problems of a JSONL file. A line without "benchmark" belongs to the one named like the file. InputError: 66, 65
-/// naming file and line.
+/// naming file and line, for a benchmark's name too that reports use otherwise or that is none of a group in HDF5.
 std::vector<Problem> read_problems(const std::filesystem::path& file);
 
 /// How a problem is scored unless the user says otherwise: choices by letter, gsm8k and svamp by number, else exact.

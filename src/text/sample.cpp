@@ -2,14 +2,13 @@
 
 #include <algorithm>
 
-#include "base/error.hpp"
 #include "base/text.hpp"
 #include "io/jsonl_object.hpp"
 
 namespace hrm::text {
 namespace {
 
-std::uint32_t condition_tag(std::string_view name, const SpecialRoles& roles, const std::string& place) {
+std::uint32_t condition_tag(std::string_view name, const SpecialRoles& roles, const std::string& place, ExitCode code) {
   if (name == "direct") {
     return roles.direct;
   }
@@ -22,23 +21,27 @@ std::uint32_t condition_tag(std::string_view name, const SpecialRoles& roles, co
   if (name == "synth") {
     return roles.synth;
   }
-  fail(ExitCode::bad_data, "{}: the condition \"{}\" is unknown; use direct, cot, noisy or synth", place, name);
+  fail(code, "{}: the condition \"{}\" is unknown; use direct, cot, noisy or synth", place, name);
 }
 
-void check_source(const std::string& source, const std::string& place) {
-  if (source.find('\0') != std::string::npos) {
+/// The stratum that the line names. A stratum without a name could be asked for neither in data.sampling nor in the
+/// metrics.
+std::optional<std::string> given_source(const nlohmann::json& object, const std::string& place) {
+  std::optional<std::string> source = io::optional_string(object, "source", place);
+  if (source && source->find('\0') != std::string::npos) {
     fail(ExitCode::bad_data, "{}: the field \"source\" holds a zero character; remove it", place);
   }
+  return source && source->empty() ? std::nullopt : source;
 }
 
 }  // namespace
 
 std::vector<std::uint32_t> condition_tags(std::string_view conditions, const SpecialRoles& roles,
-                                          const std::string& place) {
+                                          const std::string& place, ExitCode code) {
   std::vector<std::uint32_t> tags;
   for (std::size_t at = 0; at <= conditions.size();) {
     const std::size_t end = std::min(conditions.find(',', at), conditions.size());
-    tags.push_back(condition_tag(trimmed(conditions.substr(at, end - at)), roles, place));
+    tags.push_back(condition_tag(trimmed(conditions.substr(at, end - at)), roles, place, code));
     at = end + 1;
   }
   return tags;
@@ -63,10 +66,7 @@ SampleMaker::Made SampleMaker::make(std::string_view line, const std::string& pl
   const std::string conditions = io::optional_string(object, "condition", place).value_or("direct");
   const std::vector<std::uint32_t> tags = condition_tags(conditions, roles_, place);
   Made made;
-  made.source = io::optional_string(object, "source", place);
-  if (made.source) {
-    check_source(*made.source, place);
-  }
+  made.source = given_source(object, place);
   const std::size_t start = tokens.size();
   append_instruction(tokenizer_, roles_, tags, instruction, tokens);
   const std::size_t answer = tokens.size();

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.hpp"
 #include "text/special_tokens.hpp"
 #include "text/tokenizer.hpp"
 
@@ -20,9 +21,9 @@ enum class Overlong {
   error,
 };
 
-/// Tags of a comma-separated list of conditions; InputError(bad_data) beginning with `place` for an unknown one.
+/// Tags of a comma-separated list of conditions; InputError(code) beginning with `place` for an unknown one.
 std::vector<std::uint32_t> condition_tags(std::string_view conditions, const SpecialRoles& roles,
-                                          const std::string& place);
+                                          const std::string& place, ExitCode code = ExitCode::bad_data);
 
 /// begin, tags, instruction (encoded plain), end of instruction: what a model is given, appended to `tokens`.
 void append_instruction(const Tokenizer& tokenizer, const SpecialRoles& roles, const std::vector<std::uint32_t>& tags,
@@ -36,7 +37,7 @@ class SampleMaker {
     std::uint32_t instruction_length = 0;  // P
     std::uint32_t response_length = 0;     // R; 0: the sample is dropped, nothing was appended
     bool truncated = false;
-    std::optional<std::string> source;
+    std::optional<std::string> source;  // nothing where the line has none, or an empty one
   };
   /// Appends the tokens of the sample in `line` (JSON; cli: `hrm prepare`). Errors: InputError(bad_data) beginning with
   /// `place`. Safe to call from several threads.

@@ -23,8 +23,11 @@ void announce(const RunFacts& facts, const TrainState& state, std::int64_t param
     log::info("uneven shares: {} data rank(s) work on {} packs of a batch, the others on {}",
               config.train.packs % groups, config.train.packs / groups + 1, config.train.packs / groups);
   }
-  if (limit) {
-    log::info("the time limit leaves {:.0f} s ({})", limit->end_time - wall_clock(), limit->source);
+  const double left = limit ? limit->end_time - wall_clock() : 0;
+  if (limit && left < 0) {
+    log::warn("the time limit ({}) passed {:.0f} s ago: the run saves and stops", limit->source, -left);
+  } else if (limit) {
+    log::info("the time limit leaves {:.0f} s ({})", left, limit->source);
   } else {
     log::warn(
         "no time limit is known (run.time_limit, SLURM_JOB_END_TIME, HRM_RUN_TIME_LIMIT): the run cannot save ahead of "

@@ -9,11 +9,12 @@
 #include "comm/grid.hpp"
 #include "comm/tree_plan.hpp"
 #include "config/resolve.hpp"
-#include "data/batch_plan.hpp"
 #include "data/shared_corpus.hpp"
 #include "model/parameters.hpp"
 #include "plan/memory.hpp"
+#include "train/init_from.hpp"
 #include "train/prepare_run.hpp"
+#include "train/start_point.hpp"
 
 namespace hrm::train {
 namespace {
@@ -85,16 +86,21 @@ std::string rank_rows(const RunFacts& facts, const ParameterTable& table, int ra
 
 }  // namespace
 
-std::string dry_run(comm::Communicator& world, const config::RunConfig& config, int ranks) {
+std::string dry_run(comm::Communicator& world, config::RunConfig config, const RunOptions& options, int ranks) {
+  config::check_training(config);
   const comm::Grid grid = comm::pretend_grid(world, 0, ranks, config.parallel.tensor);
+  const std::optional<infer::LoadedModel> source = load_source(grid, options, config);
   data::SharedCorpus corpus(world, config.data.path);
-  RunFacts facts =
+  const RunFacts given =
       make_facts(ranks, config, corpus.info(), config.device.type == "cuda" ? DeviceType::cuda : DeviceType::cpu, "");
-  settle_precision(world, facts, "");
-  const std::vector<data::SamplingRule> rules = read_rules(world, facts);
-  data::BatchPlan plan(corpus.node(), corpus.table(), facts.config.train, facts.config.model.max_seq_len, rules);
+  check_same_facts(world, given);
+  if (source) {
+    check_source(*source, given);
+  }
+  RunPlan plan(grid, corpus, given, find_start(world, config.checkpoint.dir, options));
+  const RunFacts& facts = plan.facts;
   const ParameterTable table = model::parameter_table(facts.config.model, grid.place());
-  std::string text = plan_text(plan, facts);
+  std::string text = plan_text(plan.batches, facts);
   text += fmt::format("layout: data {} x tensor {}, zero {}\n", grid.data->size(), grid.tensor->size(),
                       facts.config.parallel.zero) +
           header();

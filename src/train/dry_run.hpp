@@ -4,12 +4,14 @@
 
 #include "comm/communicator.hpp"
 #include "config/run_config.hpp"
+#include "train/run_options.hpp"
 
 namespace hrm::train {
 
 /// The plan as text: steps and batches by epoch, then for every one of `ranks` ranks its packs, its share of the flat
 /// parameters, and its bytes by part. The buffers are laid out exactly as in a run and never touched. Nothing is
-/// written.
-std::string dry_run(comm::Communicator& world, const config::RunConfig& config, int ranks);
+/// written. Refuses what the run would (find_start, load_source, RunPlan), but for the state of the machine: the run
+/// folder's lock and room, memory, devices. Collective.
+std::string dry_run(comm::Communicator& world, config::RunConfig config, const RunOptions& options, int ranks);
 
 }  // namespace hrm::train

@@ -6,9 +6,42 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "config/resolve.hpp"
+#include "data/sampling.hpp"
 #include "kernels/matmul.hpp"
 
 namespace hrm::train {
+namespace {
+
+void settle_precision(comm::Communicator& world, RunFacts& facts, const std::string& stored) {
+  std::int64_t without = facts.device == DeviceType::cuda || kernels::native_bf16() ? 0 : 1;
+  world.max(std::span<std::int64_t>(&without, 1));
+  facts.precision = config::resolved_precision(facts.config.train.precision, without == 0, stored);
+}
+
+std::vector<data::SamplingRule> read_rules(comm::Communicator& world, RunFacts& facts) {
+  const std::string text = data::read_sampling(world, facts.config.data.sampling);
+  facts.sampling_digest = text.empty() ? 0 : digest_text(text);
+  return data::parse_sampling(text, facts.config.data.sampling);
+}
+
+/// `stored` again, when it is of the same run as `facts`, whose precision is settled by it.
+std::optional<io::CheckpointReader> settled(comm::Communicator& world, RunFacts& facts,
+                                            std::optional<io::CheckpointReader> stored) {
+  settle_precision(world, facts, stored ? stored->meta().precision : "");
+  if (stored) {
+    check_identity(stored->meta(), facts, stored->path().string());
+  }
+  return stored;
+}
+
+void check_warmup(const config::TrainConfig& train, std::int64_t steps) {
+  if (train.lr_warmup_steps >= steps) {
+    fail(ExitCode::bad_config, "train.lr_warmup_steps = {} must be below the planned {} steps", train.lr_warmup_steps,
+         steps);
+  }
+}
+
+}  // namespace
 
 RunFacts make_facts(int ranks, config::RunConfig config, const io::CorpusInfo& corpus, DeviceType device,
                     const std::string& device_fingerprint) {
@@ -45,16 +78,15 @@ void check_same_facts(comm::Communicator& world, const RunFacts& facts) {
   }
 }
 
-void settle_precision(comm::Communicator& world, RunFacts& facts, const std::string& stored) {
-  std::int64_t without = facts.device == DeviceType::cuda || kernels::native_bf16() ? 0 : 1;
-  world.max(std::span<std::int64_t>(&without, 1));
-  facts.precision = config::resolved_precision(facts.config.train.precision, without == 0, stored);
-}
-
-std::vector<data::SamplingRule> read_rules(comm::Communicator& world, RunFacts& facts) {
-  const std::string text = data::read_sampling(world, facts.config.data.sampling);
-  facts.sampling_digest = text.empty() ? 0 : digest_text(text);
-  return data::parse_sampling(text, facts.config.data.sampling);
+RunPlan::RunPlan(const comm::Grid& grid, data::SharedCorpus& corpus, RunFacts given,
+                 std::optional<io::CheckpointReader> stored_run)
+    : facts(std::move(given)),
+      sampling(read_rules(*grid.world, facts)),
+      stored(settled(*grid.world, facts, std::move(stored_run))),
+      batches(corpus.node(), corpus.table(), facts.config.train, facts.config.model.max_seq_len, sampling),
+      evaluation(grid, facts),
+      limit(find_time_limit(facts.config.run.time_limit)) {
+  check_warmup(facts.config.train, batches.steps());
 }
 
 }  // namespace hrm::train

@@ -1,16 +1,21 @@
 #pragma once
-// The steps that a run and its dry run share: from the given configuration and a corpus to facts and sampling rules.
+// The steps that a run and its dry run share: from the given configuration and a corpus to facts and plan.
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "comm/communicator.hpp"
-#include "data/sampling.hpp"
+#include "comm/grid.hpp"
+#include "data/batch_plan.hpp"
+#include "data/shared_corpus.hpp"
+#include "io/checkpoint_reader.hpp"
 #include "io/corpus.hpp"
+#include "train/evaluation.hpp"
+#include "train/time_limit.hpp"
 #include "train/train_state.hpp"
 
 namespace hrm::train {
 
-/// Completes the configuration from corpus and hardware; the precision is settled by `settle_precision`.
+/// Completes the configuration from corpus and hardware; the precision is settled by RunPlan.
 /// InputError(bad_config) where corpus and configuration do not fit.
 RunFacts make_facts(int ranks, config::RunConfig config, const io::CorpusInfo& corpus, DeviceType device,
                     const std::string& device_fingerprint);
@@ -19,11 +24,23 @@ RunFacts make_facts(int ranks, config::RunConfig config, const io::CorpusInfo& c
 /// that compute differently (instruction set) are a warning: bits then depend on who works on what. Collective.
 void check_same_facts(comm::Communicator& world, const RunFacts& facts);
 
-/// The precision of the stored run (empty: none), else as wanted; auto is bf16 on devices, and on processors only where
-/// every rank multiplies it natively. Collective.
-void settle_precision(comm::Communicator& world, RunFacts& facts, const std::string& stored);
+/// All that a run does, found before its first step. Making it checks everything that needs neither run folder nor
+/// memory for the network.
+struct RunPlan {
+  /// Collective over `grid`'s world; `grid` and `corpus` outlive this. `stored_run`: where the run goes on from,
+  /// nothing for a new one. The precision is settled: that of the stored run, else as wanted; auto is bf16 on devices,
+  /// and on processors only where every rank multiplies it natively. InputError: bad_config where the stored run is
+  /// another one, the warm-up takes all steps, run.time_limit is no time; those of data.sampling, BatchPlan and
+  /// Evaluation.
+  RunPlan(const comm::Grid& grid, data::SharedCorpus& corpus, RunFacts given,
+          std::optional<io::CheckpointReader> stored_run);
 
-/// Reads data.sampling. Collective.
-std::vector<data::SamplingRule> read_rules(comm::Communicator& world, RunFacts& facts);
+  RunFacts facts;
+  std::vector<data::SamplingRule> sampling;
+  std::optional<io::CheckpointReader> stored;
+  data::BatchPlan batches;
+  Evaluation evaluation;
+  std::optional<TimeLimit> limit;
+};
 
 }  // namespace hrm::train

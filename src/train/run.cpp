@@ -59,7 +59,8 @@ ExitCode train_watched(comm::Communicator& world, config::RunConfig config, cons
     delete_roll_calls(folder.path(), watchdog.token());
   }
   try {
-    Run run(grid, options, corpus, facts, source, folder, watchdog);
+    RunPlan plan(grid, corpus, std::move(facts), folder.start_point(options));
+    Run run(grid, options, corpus, plan, source, folder, watchdog);
     source.reset();
     return run.execute();
   } catch (const InputError& error) {
@@ -75,7 +76,6 @@ ExitCode train_watched(comm::Communicator& world, config::RunConfig config, cons
 
 ExitCode train(comm::Communicator& world, const config::RunConfig& config, const RunOptions& options) {
   config::check_training(config);
-  config::check_model(config.model);
   Watchdog& watchdog = make_watchdog(world, config);
   try {
     return train_watched(world, config, options, watchdog);

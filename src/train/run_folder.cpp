@@ -11,12 +11,12 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
-#include "base/stop_request.hpp"
 #include "base/text.hpp"
 #include "config/resolve.hpp"
 #include "io/disk.hpp"
 #include "io/run_files.hpp"
 #include "train/guard.hpp"
+#include "train/start_point.hpp"
 
 namespace hrm::train {
 namespace {
@@ -82,20 +82,8 @@ RunFolder::RunFolder(comm::Communicator& group, const config::RunConfig& config,
 
 RunFolder::~RunFolder() = default;
 
-void RunFolder::refuse_new_run(const fs::path& newest) const {
-  fail(ExitCode::cannot_create,
-       "{}: this run folder holds a checkpoint ({}); go on with it by adding --resume auto, or give another "
-       "checkpoint.dir",
-       path_.string(), newest.filename().string());
-}
-
 std::optional<io::CheckpointReader> RunFolder::start_point(const RunOptions& options) {
-  std::optional<io::CheckpointReader> stored;
-  if (options.resume == RunOptions::Resume::file) {
-    stored.emplace(group_, options.resume_file, look_for_stop);
-  } else {
-    stored = newest_checkpoint(options);
-  }
+  std::optional<io::CheckpointReader> stored = find_start(group_, path_, options);
   TrainState state;
   if (stored) {
     resumed_from_ = fs::weakly_canonical(stored->path());
@@ -106,36 +94,6 @@ std::optional<io::CheckpointReader> RunFolder::start_point(const RunOptions& opt
   }
   comm::together(group_, [&] { status("starting", std::nullopt, state, 0, ""); });
   return stored;
-}
-
-std::optional<io::CheckpointReader> RunFolder::newest_checkpoint(const RunOptions& options) {
-  std::int64_t files = 0;
-  comm::together(group_, [&] {
-    const std::vector<io::CheckpointFile> found = io::list_checkpoints(path_);
-    files = std::ssize(found);
-    if (options.resume == RunOptions::Resume::none && files > 0) {
-      refuse_new_run(found.front().path);
-    }
-    if (options.resume == RunOptions::Resume::latest && files == 0) {
-      fail(ExitCode::no_input, "{}: --resume latest, but there is no checkpoint; --resume auto starts a new run then",
-           path_.string());
-    }
-  });
-  group_.max(std::span<std::int64_t>(&files, 1));
-  if (files == 0) {
-    return std::nullopt;
-  }
-  io::NewestGood newest = io::newest_good(group_, path_, look_for_stop);
-  for (const std::string& reason : newest.bad) {
-    log::warn("passed over: {}", reason);
-  }
-  if (!newest.checkpoint) {
-    fail(ExitCode::no_input,
-         "{}: none of its {} checkpoints can be read (the newest: {}); restore one from a copy, or start a new run in "
-         "another checkpoint.dir",
-         path_.string(), files, newest.bad.empty() ? "no reason given" : newest.bad.front());
-  }
-  return std::move(newest.checkpoint);
 }
 
 void RunFolder::set_metrics_aside() {

@@ -31,8 +31,7 @@ class RunFolder {
   RunFolder(comm::Communicator& group, const config::RunConfig& config, std::int64_t staging_bytes);
   ~RunFolder();
 
-  /// Collective: the checkpoint to go on from; nothing for a new run. Applies the rules of --resume (66, 73), and only
-  /// then writes status "starting": a refused start leaves the last verdict alone.
+  /// Collective: find_start, and only then status "starting": a refused start leaves the last verdict alone.
   std::optional<io::CheckpointReader> start_point(const RunOptions& options);
 
   /// Collective: opens the journal. A new run sets an older one aside; a resumed one appends the cut after `state.step`
@@ -87,12 +86,10 @@ class RunFolder {
   /// The records are worth less than the run: while the disk is full, rows wait in memory and status and metrics.h5
   /// age. False then.
   bool record(const std::function<void()>& work);
-  std::optional<io::CheckpointReader> newest_checkpoint(const RunOptions& options);
   void set_metrics_aside();
   void set_newer_aside(const std::filesystem::path& kept, std::int64_t step);
   void cut_metrics(const std::string& kind, const std::string& from, std::int64_t step, std::int64_t reached,
                    const std::string& why);
-  [[noreturn]] void refuse_new_run(const std::filesystem::path& newest) const;
   nlohmann::json job_row() const;
   void continue_jobs(const std::vector<nlohmann::json>& rows);
 

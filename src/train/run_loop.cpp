@@ -14,61 +14,36 @@
 #include "train/announce.hpp"
 #include "train/init_from.hpp"
 #include "train/metrics_row.hpp"
-#include "train/prepare_run.hpp"
 #include "train/replicas.hpp"
 
 namespace hrm::train {
-namespace {
-
-std::optional<io::CheckpointReader> open_start(comm::Communicator& world, RunFolder& folder, const RunOptions& options,
-                                               RunFacts& facts) {
-  std::optional<io::CheckpointReader> stored = folder.start_point(options);
-  settle_precision(world, facts, stored ? stored->meta().precision : "");
-  if (stored) {
-    check_identity(stored->meta(), facts, stored->path().string());
-  }
-  return stored;
-}
-
-}  // namespace
-
-Run::Run(comm::Grid& grid, const RunOptions& options, data::SharedCorpus& corpus, RunFacts facts,
+Run::Run(comm::Grid& grid, const RunOptions& options, data::SharedCorpus& corpus, RunPlan& plan,
          const std::optional<infer::LoadedModel>& source, RunFolder& folder, Watchdog& watchdog)
     : grid_(grid),
       world_(*grid.world),
       options_(options),
-      facts_(std::move(facts)),
-      sampling_(read_rules(world_, facts_)),
+      facts_(plan.facts),
       folder_(folder),
-      stored_(open_start(world_, folder_, options, facts_)),
-      plan_(corpus.node(), corpus.table(), facts_.config.train, facts_.config.model.max_seq_len, sampling_),
+      plan_(plan.batches),
       learner_(grid, facts_.config, config::precision_type(facts_.precision)),
       loader_(world_, corpus, plan_, learner_.share(), data::supervise_by(facts_.config.train.loss)),
       utilization_(facts_.config, config::precision_type(facts_.precision), corpus.table(), grid.device->name(),
                    world_.size()),
-      evaluation_(grid, facts_),
+      evaluation_(plan.evaluation),
       saving_(world_, folder_, facts_.config.checkpoint),
-      limit_(find_time_limit(facts_.config.run.time_limit)),
+      limit_(plan.limit),
       recovery_(facts_.config.guard, folder_, progress_),
       watchdog_(watchdog) {
-  check_plan();
   const std::vector<io::TensorPart> parts = learner_.checkpoint_parts();
   folder_.require_room(parts);
   saving_.expect(parts);
   state_.planned_steps = plan_.steps();
-  stored_ ? resume(*stored_) : start_new(source);
+  plan.stored ? resume(*plan.stored) : start_new(source);
   saving_.set_record(folder_.failures());
   state_.run_id = folder_.run_id();
   first_step_ = state_.step;
-  resumed_ = stored_.has_value();
-  stored_.reset();
-}
-
-void Run::check_plan() const {
-  const std::int64_t warmup = facts_.config.train.lr_warmup_steps;
-  if (warmup >= plan_.steps()) {
-    fail(ExitCode::bad_config, "train.lr_warmup_steps = {} must be below the planned {} steps", warmup, plan_.steps());
-  }
+  resumed_ = plan.stored.has_value();
+  plan.stored.reset();
 }
 
 /// Weights and state as they were stored. Returns what the checkpoint does not hold.

@@ -16,14 +16,13 @@
 #include "io/checkpoint_reader.hpp"
 #include "optim/schedule.hpp"
 #include "plan/utilization.hpp"
-#include "train/evaluation.hpp"
 #include "train/learner.hpp"
+#include "train/prepare_run.hpp"
 #include "train/progress.hpp"
 #include "train/recovery.hpp"
 #include "train/run_folder.hpp"
 #include "train/run_options.hpp"
 #include "train/saving.hpp"
-#include "train/time_limit.hpp"
 #include "train/train_state.hpp"
 #include "train/watchdog.hpp"
 
@@ -32,8 +31,8 @@ namespace hrm::train {
 /// Construction loads or makes the state; `execute` trains. Everything is collective over the grid's world.
 class Run {
  public:
-  /// All references outlive this.
-  Run(comm::Grid& grid, const RunOptions& options, data::SharedCorpus& corpus, RunFacts facts,
+  /// All references outlive this. Closes the checkpoint of `plan`.
+  Run(comm::Grid& grid, const RunOptions& options, data::SharedCorpus& corpus, RunPlan& plan,
       const std::optional<infer::LoadedModel>& source, RunFolder& folder, Watchdog& watchdog);
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
@@ -44,7 +43,6 @@ class Run {
   void resume(const io::CheckpointReader& checkpoint);
   std::string restore(const io::CheckpointReader& checkpoint);
   void start_new(const std::optional<infer::LoadedModel>& source);
-  void check_plan() const;
   bool step();
   StepResult update(const data::Batch& batch, const optim::StepSchedule& schedule);
   void advance(const data::Batch& batch, const optim::StepSchedule& schedule, bool updated);
@@ -66,18 +64,16 @@ class Run {
   comm::Grid& grid_;
   comm::Communicator& world_;
   RunOptions options_;
-  RunFacts facts_;
-  std::vector<data::SamplingRule> sampling_;
+  const RunFacts& facts_;
   RunFolder& folder_;
-  std::optional<io::CheckpointReader> stored_;
-  data::BatchPlan plan_;
+  data::BatchPlan& plan_;
   TrainState state_;
   Learner learner_;
   data::Loader loader_;
   plan::Utilization utilization_;
-  Evaluation evaluation_;
+  Evaluation& evaluation_;
   Saving saving_;
-  std::optional<TimeLimit> limit_;
+  const std::optional<TimeLimit>& limit_;
   Progress progress_;
   Recovery recovery_;
   Watchdog& watchdog_;

@@ -1,7 +1,7 @@
 """Bad text for hrm prepare: one message, the right code, nothing half-written."""
 import json
 
-from hrm_cli import BAD_DATA, CANNOT_CREATE, NO_INPUT, HrmTest, main, sums, write_jsonl
+from hrm_cli import BAD_DATA, CANNOT_CREATE, NO_INPUT, USAGE, HrmTest, main, sums, write_jsonl
 
 GOOD = json.dumps({"instruction": "1 + 1 =", "response": "2"}).encode()
 
@@ -78,6 +78,20 @@ class BadCorpus(HrmTest):
 
         self.refused(BAD_DATA, "prepare", "--input", self.folder / "good.jsonl", "--tokenizer", broken,
                      "--out", self.out, says=["broken.json"])
+
+    def test_words_that_are_no_ids(self):
+        ids = self.folder / "ids.txt"
+        ids.write_text("6 foo", encoding="utf-8")
+
+        self.refused(USAGE, "tokenizer", "decode", "--tokenizer", self.tok, "--ids", "6 foo", says=["--ids", "foo"])
+        self.refused(BAD_DATA, "tokenizer", "decode", "--tokenizer", self.tok, "--input", ids, says=["ids.txt", "foo"])
+
+    def test_folder_that_holds_a_corpus(self):
+        call = ("prepare", "--input", self.folder / "good.jsonl", "--tokenizer", self.tok, "--out", self.out)
+        self.hrm(*call)
+
+        self.refused(CANNOT_CREATE, *call, says=["shards", "--replace"])
+        self.hrm(*call, "--replace")
 
     def test_folder_that_cannot_be_made(self):
         (self.folder / "file").write_text("in the way", encoding="utf-8")

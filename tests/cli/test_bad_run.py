@@ -101,6 +101,34 @@ class BadRun(HrmTest):
     def test_more_ranks_than_packs(self):
         self.train_refused(BAD_CONFIG, ["train.packs"], train__packs=1, ranks=2)
 
+    # --- the plan
+
+    def test_the_plan_refuses_what_the_run_refuses(self):
+        nowhere = self.folder / "nowhere"
+        refusals = ((BAD_CONFIG, ["train.lr_warmup_steps = 40"], (), {"train__lr_warmup_steps": 40}),
+                    (BAD_CONFIG, ["run.time_limit = foo"], (), {"run__time_limit": "foo"}),
+                    (NO_INPUT, ["nowhere"], (), {"eval__path": nowhere}),
+                    (NO_INPUT, ["nowhere"], (), {"eval__benchmark": nowhere}),
+                    (NO_INPUT, ["nowhere"], ("--init-from", nowhere), {}),
+                    (NO_INPUT, ["--resume latest"], ("--resume", "latest"), {}))
+        for code, says, arguments, values in refusals:
+            self.train_refused(code, says, "--dry-run", *arguments, **values)
+        self.train_refused(BAD_CONFIG, ["train.packs"], "--dry-run", "--ranks", 8, train__packs=1)
+        self.assertFalse(self.run_folder.exists())
+
+        for code, says, arguments, values in refusals:
+            self.train_refused(code, says, *arguments, **values)
+
+    def test_the_plan_looks_at_the_run_that_it_goes_on_with(self):
+        self.checkpoint()
+        before = sorted((path.name, path.lstat().st_mtime_ns) for path in self.run_folder.iterdir())
+
+        self.train_refused(CANNOT_CREATE, ["--resume auto"], "--dry-run")
+        self.train_refused(BAD_CONFIG, ["train.seed"], "--dry-run", "--resume", "auto", train__seed=5)
+        self.train(self.data, self.run_folder, "--dry-run", "--resume", "auto", ranks=2)
+
+        self.assertEqual(sorted((path.name, path.lstat().st_mtime_ns) for path in self.run_folder.iterdir()), before)
+
     # --- run folder and checkpoints
 
     def test_run_folder_that_cannot_be_made(self):

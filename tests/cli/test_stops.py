@@ -137,6 +137,11 @@ class Stops(HrmTest):
         self.assertNotIn("training hrm", err)
         self.assertEqual(os.readlink(self.run_folder / "latest.h5"), "step-00000002.h5")
 
+    def test_a_time_limit_that_has_passed(self):
+        outcome = self.train(self.data, self.run_folder, code=STOPPED, run__time_limit="2020-01-01T00:00:00")
+
+        self.assertRegex(outcome.err, r"the time limit \(run.time_limit\) passed \d+ s ago")
+
     def test_passed_over_steps(self):
         skips = {"guard__window": 8, "guard__max_skips": 100, "train__max_steps": 100000, "train__packs": 1}
         self.train(self.data, self.run_folder, "--stop-after", 12, code=STOPPED, **skips)

@@ -5,6 +5,7 @@ import subprocess
 from hrm_cli import BAD_CONFIG, IO_ERROR, PROGRAM, TINY, USAGE, HrmTest, main, run_hrm, settings
 
 COMMANDS = ("tokenizer", "prepare", "train", "eval", "generate", "inspect", "bench", "validate")
+PARTS = {"tokenizer": ("train", "encode", "decode"), "bench": ("gemm", "step")}
 
 
 class Usage(HrmTest):
@@ -17,6 +18,39 @@ class Usage(HrmTest):
     def test_every_command_has_help(self):
         for command in COMMANDS:
             self.assertIn(f"hrm {command}", self.hrm(command, "--help").out)
+
+    def test_every_option_says_what_its_value_is(self):
+        for command in COMMANDS:
+            for part in PARTS.get(command, ("",)):
+                help_text = self.hrm(*f"{command} {part}".split(), "--help").out
+                self.assertNotRegex(help_text, r"(?m)^\s+--\S+ arg\b")
+                self.assertIn("--allow-single", help_text)
+        self.assertIn("(=5e-6)", self.hrm("bench", "step", "--help").out)
+
+    def test_a_missing_or_unknown_part_of_a_command_is_64(self):
+        for command, parts in PARTS.items():
+            self.refused(USAGE, command, says=[f"hrm {command}: no", *parts])
+            self.refused(USAGE, command, "dance", says=["'dance'", *parts])
+
+    def test_options_that_would_be_ignored_are_64(self):
+        self.refused(USAGE, "train", "run", says=["'run'"])
+        self.refused(USAGE, "train", "--weights", "ema", says=["--weights", "--init-from"])
+        self.refused(USAGE, "train", "--ranks", 4, says=["--ranks", "--dry-run"])
+        self.refused(USAGE, "train", "--dry-run", "--ranks", -1, says=["--ranks -1"])
+        self.refused(USAGE, "generate", "--prompt", "a", "--prompts", "b", says=["--prompt ", "--prompts"])
+
+    def test_an_unknown_condition_is_64(self):
+        self.refused(USAGE, "eval", "--condition", "foo", "--data", "shards", says=["--condition", "foo"])
+        self.refused(USAGE, "generate", "--condition", "cot,foo", "--prompt", "a", says=["--condition", "foo"])
+
+    def test_keys_that_a_command_does_not_use_are_78(self):
+        for command in (("eval", "--data", "shards"), ("generate", "--prompt", "a"), ("validate", "file.h5")):
+            self.refused(BAD_CONFIG, *command, "--set", "train.packs=3", says=["train.packs", "parallel.*"])
+            self.refused(BAD_CONFIG, *command, "--set", "parallel.tensro=3", says=["parallel.tensor"])
+
+    def test_a_short_sequence_is_measured_with_a_shorter_prefix(self):
+        self.hrm("bench", "step", "--sequence", 64, "--seconds", 0.01, "--json", *settings(
+            model__layers=2, model__hidden_size=64, model__num_heads=1, train__packs=1, train__pack_tokens=64))
 
     def test_version_names_program_and_libraries(self):
         version = self.hrm("--version").out

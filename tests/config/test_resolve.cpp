@@ -222,6 +222,33 @@ TEST(Resolve, CheckpointMinutesAreAutoOrANumber) {
   EXPECT_THROW(with_sets({"checkpoint.interval_minutes=-1"}), InputError);
 }
 
+/// What `hrm train --keys` says of a key.
+std::string described(const std::string& key) {
+  const std::string text = describe_fields();
+  const std::size_t at = text.find("  " + key + " ");
+  return at == std::string::npos ? "" : text.substr(at, text.find('\n', at) - at);
+}
+
+TEST(Fields, DescriptionSaysWhatMustBeGiven) {
+  for (const char* key : {"model.layers", "model.hidden_size", "model.num_heads"}) {
+    EXPECT_TRUE(holds(described(key), "in 1 .. ")) << described(key);
+    EXPECT_TRUE(holds(described(key), "; required]")) << described(key);
+  }
+  EXPECT_TRUE(holds(described("train.learning_rate"), "; required]"));
+  EXPECT_TRUE(holds(described("data.path"), "[a folder; required]"));
+  EXPECT_TRUE(holds(described("checkpoint.dir"), "[a folder; required]"));
+}
+
+TEST(Fields, DescriptionNamesTheDefaultsOfArchitectures) {
+  EXPECT_TRUE(holds(described("model.l_cycles"), "default 3 (rins: 7)]"));
+  EXPECT_TRUE(holds(described("model.half_layers"), "default true (transformer, ut: false)]"));
+}
+
+TEST(Fields, DescriptionSaysWhatATextIs) {
+  EXPECT_TRUE(holds(described("checkpoint.interval_minutes"), "[minutes or auto; default auto]"));
+  EXPECT_TRUE(holds(described("run.time_limit"), "[D-]HH:MM:SS"));
+}
+
 TEST(Resolve, StoredTextIsTheBase) {
   Sources sources;
   sources.base = to_text(with_sets({"model.architecture=transformer", "train.seed=5", "train.packs=3"}));

@@ -49,6 +49,11 @@ TEST_F(Samples, ConditionsKeepTheirOrder) {
   EXPECT_EQ(Ids(tokens_.begin(), tokens_.begin() + 4), (Ids{6, 13, 9, 12}));
 }
 
+TEST_F(Samples, AnEmptySourceIsNone) {
+  EXPECT_EQ(make(R"({"instruction": "a", "response": "c", "source": ""})").source, std::nullopt);
+  EXPECT_EQ(make(R"({"instruction": "a", "response": "c", "source": "s"})").source, "s");
+}
+
 TEST_F(Samples, AnEmptyInstructionIsAPrefixOfTagsOnly) {
   EXPECT_EQ(make(R"({"instruction": "", "response": "c"})").instruction_length, 3u);
 }
