@@ -8,7 +8,7 @@
 namespace hrm::app {
 namespace {
 
-const Keys taken_keys = {"parallel.*", "device.type", "watchdog.least_seconds"};
+const Keys model_keys = {"parallel.*", "device.type", "watchdog.least_seconds"};
 
 }  // namespace
 
@@ -27,7 +27,7 @@ void add_model_options(po::options_description& options) {
       "longest answer in tokens, its end included; the model's max_seq_len ends it too");
   add("condition", po::value<std::string>()->default_value("direct")->value_name("NAMES"),
       "direct, cot, noisy, synth, several joined by commas, or empty");
-  add_set_option(options, taken_keys);
+  add_set_option(options, model_keys);
 }
 
 std::string given_condition(const po::variables_map& values) {
@@ -39,7 +39,7 @@ std::string given_condition(const po::variables_map& values) {
 }
 
 config::RunConfig given_config(comm::Communicator& world, const po::variables_map& values, std::int64_t tensor) {
-  check_set_keys(values, taken_keys);
+  check_set_keys(values, model_keys);
   const std::string base = fmt::format("[parallel]\ntensor = {}\n", tensor);
   return resolve_config(world, values, base, "number of ranks").config;
 }

@@ -6,8 +6,8 @@
 namespace hrm::app {
 namespace {
 
-const Keys taken_keys = {"parallel.*",  "train.deterministic", "train.recompute",
-                         "device.type", "device.threads",      "watchdog.least_seconds"};
+const Keys validation_keys = {"parallel.*",  "train.deterministic", "train.recompute",
+                              "device.type", "device.threads",      "watchdog.least_seconds"};
 
 constexpr const char* usage =
     "hrm validate FILE… [--precision fp32|bf16] [--tolerance X] [--set parallel.tensor=N …]\n\n"
@@ -54,7 +54,7 @@ int run_validate(Arguments args, comm::Communicator& world) {
                         "compute type")("tolerance", po::value<double>()->value_name("X"),
                                         "limit of every real quantity instead of the ones above")(
       "file", po::value<std::vector<std::string>>()->value_name("FILE"), "golden file; the same as the word alone");
-  add_set_option(options, taken_keys);
+  add_set_option(options, validation_keys);
   const auto values = parse_options(args, usage, options, "file");
   if (!values) {
     return 0;
@@ -63,7 +63,7 @@ int run_validate(Arguments args, comm::Communicator& world) {
     fail(ExitCode::usage, "no file; hrm validate FILE…");
   }
   validate::Report report(world, chosen_precision(*values), chosen_tolerance(*values));
-  check_set_keys(*values, taken_keys);
+  check_set_keys(*values, validation_keys);
   const config::RunConfig config = resolve_config(world, *values).config;
   set_threads(world, config.device.threads);
   comm::Grid grid = given_grid(world, config);
