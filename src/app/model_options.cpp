@@ -8,7 +8,7 @@
 namespace hrm::app {
 namespace {
 
-const Keys model_keys = {"parallel.*", "device.type", "watchdog.least_seconds"};
+const Keys model_keys = {"parallel.*", "device.type", "device.threads", "watchdog.least_seconds"};
 
 }  // namespace
 
@@ -20,7 +20,7 @@ void add_model_options(po::options_description& options) {
   add("precision", po::value<std::string>()->default_value("auto")->value_name("auto|fp32|bf16"),
       "compute type; auto: that of the run");
   add("threads", po::value<std::int64_t>()->default_value(0)->value_name("N"),
-      "threads of each rank; 0: the cores it may use");
+      "threads of each rank; 0: device.threads, else the cores it may use");
   add("batch", po::value<std::int64_t>()->default_value(0)->value_name("N"),
       "answers at a time on each rank; 0: up to 64, as many as fit into 1 GiB of cache");
   add("max-tokens", po::value<std::int64_t>()->default_value(512)->value_name("N"),
@@ -41,7 +41,10 @@ std::string given_condition(const po::variables_map& values) {
 config::RunConfig given_config(comm::Communicator& world, const po::variables_map& values, std::int64_t tensor) {
   check_set_keys(values, model_keys);
   const std::string base = fmt::format("[parallel]\ntensor = {}\n", tensor);
-  return resolve_config(world, values, base, "number of ranks").config;
+  config::RunConfig config = resolve_config(world, values, base, "number of ranks").config;
+  const std::int64_t threads = at_least(values, "threads", 0);
+  set_threads(world, threads > 0 ? threads : config.device.threads);
+  return config;
 }
 
 infer::LoadedModel load_given_model(const comm::Grid& grid, const po::variables_map& values) {
@@ -51,7 +54,6 @@ infer::LoadedModel load_given_model(const comm::Grid& grid, const po::variables_
   if (precision != "auto" && precision != "fp32" && precision != "bf16") {
     fail(ExitCode::usage, "--precision {} is unknown; give auto, fp32 or bf16", precision);
   }
-  set_threads(*grid.world, at_least(values, "threads", 0));
   infer::LoadedModel model = infer::load_model(*grid.world, checkpoint, weights, grid.place());
   if (precision != "auto") {
     model.precision = config::precision_type(precision);
