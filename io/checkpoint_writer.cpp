@@ -137,13 +137,6 @@ void CheckpointWriter::State::create_file() {
     fail(ExitCode::io_error, "{}: a checkpoint needs {} bytes, the disk has {} left; free some space and run again",
          save->final_path.string(), bytes, room);
   }
-  {
-    // libhdf5 1.10 crashes at the program's end after a write of its own has failed: it only ever meets disks with room
-    // for what it writes, and file systems that take a file of that size.
-    RawFile raw(save->temporary, RawFile::Mode::create);
-    raw.truncate(bytes);
-    raw.reserve(metadata_bytes + texts, RawFile::Size::keep);
-  }
   h5::File file = h5::File::create(save->temporary);
   write_meta(file, save->meta);
   std::size_t tensor = 0;
@@ -160,7 +153,7 @@ void CheckpointWriter::State::create_file() {
   std::sort(save->ranges.begin(), save->ranges.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
   file.close();
   RawFile raw(save->temporary, RawFile::Mode::write);
-  raw.reserve(raw.size() + metadata_bytes);  // with room for the digests; closing the file again cuts the rest
+  raw.reserve(raw.size());
 }
 
 /// The thread writes this rank's parts.

@@ -166,10 +166,9 @@ void RawFile::truncate(std::int64_t bytes) {
   }
 }
 
-void RawFile::reserve(std::int64_t bytes, Size size) {
+void RawFile::reserve(std::int64_t bytes) {
   // Not posix_fallocate: where the file system cannot reserve, glibc would write every block instead.
-  if (::fallocate(fd_, size == Size::keep ? FALLOC_FL_KEEP_SIZE : 0, 0, bytes) != 0 &&
-      (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)) {
+  if (::fallocate(fd_, 0, 0, bytes) != 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)) {
     fail_write(path_);
   }
 }

@@ -41,9 +41,8 @@ class RawFile {
   void append(std::string_view text);
   void truncate(std::int64_t bytes);
   /// Reserves room where the file system can; a full disk is 74 before anything is written. The file grows to `bytes`
-  /// where it is smaller, unless it is to keep its size.
-  enum class Size { grow, keep };
-  void reserve(std::int64_t bytes, Size size = Size::grow);
+  /// where it is smaller.
+  void reserve(std::int64_t bytes);
   void sync();
   void close() noexcept;
 

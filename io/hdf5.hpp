@@ -7,12 +7,15 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace hrm::io::h5 {
+
+class Image;
 
 enum class Type { uint8, uint16, uint32, int32, uint64, int64, float32, float64, string, compound, other };
 
@@ -34,6 +37,8 @@ class Handle {
   Handle& operator=(const Handle&) = delete;
   ~Handle();
   hid_t id() const { return id_; }
+  /// The identifier, which is the caller's to close from now on.
+  hid_t release() { return std::exchange(id_, H5I_INVALID_HID); }
 
  private:
   hid_t id_ = H5I_INVALID_HID;
@@ -69,7 +74,9 @@ class Object {
   Handle open_attribute(const std::string& name, Type expected) const;
   /// Throws with the library's words if `status` tells of a failure.
   hid_t check(std::int64_t status, const char* tried, bool writing = false) const;
-  void release_handle() { handle_ = Handle(); }
+  /// Bytes of the file that this is in.
+  std::int64_t file_bytes() const;
+  hid_t release() { return handle_.release(); }
 
  private:
   void write_scalar(const std::string& name, hid_t disk_type, hid_t memory_type, const void* value);
@@ -108,8 +115,8 @@ class Dataset : public Object {
     read_slab(first, out.data(), out.size(), type_of<T>());
   }
   std::vector<std::string> read_strings() const;
-  /// The bytes of a compound data set in its type on disk.
-  std::vector<std::byte> read_compound() const;
+  /// The bytes of numbers or of a compound data set in their type on disk.
+  std::vector<std::byte> read_bytes() const;
   /// Offset and size of a compound's member; 65 where there is none.
   std::pair<std::size_t, std::size_t> member(const std::string& name) const;
 
@@ -163,6 +170,7 @@ class Location : public Object {
   void write_text_data(const std::string& path, hid_t space, const void* texts);
 };
 
+/// What is written into a file is in memory until close(), and lost without it.
 class File : public Location {
  public:
   /// A new file with a user block of 512 bytes and no object times. Bytes depend on the calls only.
@@ -170,12 +178,14 @@ class File : public Location {
   /// 65 where the library cannot open it. Damaged files can crash the library: check the user block first.
   static File open(const std::filesystem::path& path);
   static File open_for_writing(const std::filesystem::path& path);
-  /// Closes and reports what went wrong, which the destructor cannot.
+  /// Closes the file and puts what was written on the disk; 74 where that fails. Bytes that this program has not
+  /// written through this file stay as they are, whoever writes them meanwhile.
   void close();
 
  private:
-  using Location::Location;
-  static File open_mode(const std::filesystem::path& path, unsigned flags);
+  File(Handle handle, const std::filesystem::path& path, std::shared_ptr<Image> image = nullptr)
+      : Location(std::move(handle), path.string(), "/"), image_(std::move(image)) {}
+  std::shared_ptr<Image> image_;
 };
 
 /// "1.10.8".

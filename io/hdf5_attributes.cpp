@@ -1,6 +1,5 @@
 // Handles and attributes.
 #include <algorithm>
-#include <filesystem>
 #include <utility>
 
 #include "io/hdf5_check.hpp"
@@ -22,6 +21,13 @@ Handle::~Handle() {
 
 hid_t Object::check(std::int64_t status, const char* tried, bool writing) const {
   return h5::check(status, file_, path_, tried, writing);
+}
+
+std::int64_t Object::file_bytes() const {
+  const Handle file(H5Iget_file_id(id()));
+  hsize_t bytes = 0;
+  check(H5Fget_filesize(file.id(), &bytes), "tell the file's size");
+  return static_cast<std::int64_t>(bytes);
 }
 
 bool Object::has_attribute(const std::string& name) const {
@@ -124,7 +130,7 @@ std::vector<double> Object::numbers_attribute(const std::string& name) const {
   h5::check(attribute.id(), file_, path_ + "@" + name, "open the attribute", false);
   const Handle space(H5Aget_space(attribute.id()));
   const hssize_t count = H5Sget_simple_extent_npoints(space.id());
-  if (count < 0 || static_cast<hsize_t>(count) > std::filesystem::file_size(file_)) {
+  if (count < 0 || count > file_bytes()) {
     fail(ExitCode::bad_data, "{}: {}: the attribute {} is larger than the file; write the file anew", file_, path_,
          name);
   }
@@ -140,7 +146,7 @@ std::string Object::string_attribute(const std::string& name) const {
   const std::string object = path_ + "@" + name;
   if (H5Tis_variable_str(on_disk.id()) <= 0) {
     const std::size_t size = H5Tget_size(on_disk.id());
-    if (size > std::filesystem::file_size(file_)) {
+    if (static_cast<std::int64_t>(size) > file_bytes()) {
       fail(ExitCode::bad_data, "{}: the text is larger than the file; write the file anew", object);
     }
     std::string text(size, '\0');

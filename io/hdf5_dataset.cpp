@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <filesystem>
 #include <limits>
 #include <memory>
 #include <utility>
@@ -47,8 +46,7 @@ std::int64_t Dataset::count() const {
 std::size_t Dataset::stored_count() const {
   const Handle properties(H5Dget_create_plist(id()));
   const H5D_layout_t layout = H5Pget_layout(properties.id());
-  const auto length = static_cast<std::int64_t>(std::filesystem::file_size(file()));
-  std::int64_t most = std::min(static_cast<std::int64_t>(H5Dget_storage_size(id())), length);
+  std::int64_t most = std::min(static_cast<std::int64_t>(H5Dget_storage_size(id())), file_bytes());
   std::int64_t needed = count() * element_bytes_;
   if (layout == H5D_CHUNKED) {
     std::vector<hsize_t> chunk(shape_.size());
@@ -151,9 +149,10 @@ std::vector<std::string> Dataset::read_strings() const {
   return texts;
 }
 
-std::vector<std::byte> Dataset::read_compound() const {
-  if (type_ != Type::compound) {
-    fail(ExitCode::bad_data, "{}: {} is no table; write the file anew with this program", file(), path());
+std::vector<std::byte> Dataset::read_bytes() const {
+  if (type_ != Type::compound && element_size(type_) == 0) {
+    fail(ExitCode::bad_data, "{}: {} is neither numbers nor a table; write the file anew with this program", file(),
+         path());
   }
   const Handle on_disk(H5Dget_type(id()));
   std::vector<std::byte> bytes(stored_count() * static_cast<std::size_t>(element_bytes_));

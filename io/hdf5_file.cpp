@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "io/hdf5_check.hpp"
+#include "io/hdf5_image.hpp"
 #include "io/user_block.hpp"
 
 namespace hrm::io::h5 {
@@ -72,8 +73,8 @@ bool is_hard_link(hid_t location, const std::string& path) {
 /// Walks down all links, of which a file has no more than its size allows unless they lead in circles.
 class DatasetWalk {
  public:
-  explicit DatasetWalk(const std::string& file)
-      : file_(file), links_left_(static_cast<std::int64_t>(std::filesystem::file_size(file)) / least_link_bytes) {}
+  DatasetWalk(const std::string& file, std::int64_t file_bytes)
+      : file_(file), links_left_(file_bytes / least_link_bytes) {}
 
   void collect(hid_t group, const std::string& path, int depth) {
     for (const std::string& name : link_names(group)) {
@@ -119,7 +120,7 @@ std::string Location::absolute(const std::string& path) const {
 }
 
 std::vector<std::string> Location::dataset_paths() const {
-  DatasetWalk walk(file());
+  DatasetWalk walk(file(), file_bytes());
   walk.collect(id(), path_of_root() ? "" : path(), 0);
   std::sort(walk.found().begin(), walk.found().end());
   return std::move(walk.found());
@@ -237,36 +238,42 @@ File File::create(const std::filesystem::path& path) {
   const Handle properties(H5Pcreate(H5P_FILE_CREATE));
   H5Pset_userblock(properties.id(), user_block_bytes);
   H5Pset_obj_track_times(properties.id(), false);
+  auto image = std::make_shared<Image>(RawFile(path, RawFile::Mode::create));
   const Handle access = file_access();
+  use_image(access.id(), image);
   Handle file(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, properties.id(), access.id()));
-  if (file.id() < 0) {
-    fail(ExitCode::cannot_create, "{}: cannot create: {}; choose another place", path.string(), library_words());
-  }
-  return File(std::move(file), path.string(), "/");
+  h5::check(file.id(), path.string(), "/", "create as HDF5", true);
+  image->resize(user_block_bytes);  // the library, asked for the file's size, subtracts the block from it unchecked
+  return File(std::move(file), path, std::move(image));
 }
 
-File File::open_mode(const std::filesystem::path& path, unsigned flags) {
+File File::open(const std::filesystem::path& path) {
   start_library();
   if (!std::filesystem::exists(path)) {
     fail(ExitCode::no_input, "{}: no such file; check the path", path.string());
   }
   const Handle access = file_access();
-  Handle file(H5Fopen(path.c_str(), flags, access.id()));
+  Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.id()));
   h5::check(file.id(), path.string(), "/", "open as HDF5", false);
-  return File(std::move(file), path.string(), "/");
-}
-
-File File::open(const std::filesystem::path& path) {
-  return open_mode(path, H5F_ACC_RDONLY);
+  return File(std::move(file), path);
 }
 
 File File::open_for_writing(const std::filesystem::path& path) {
-  return open_mode(path, H5F_ACC_RDWR);
+  start_library();
+  auto image = std::make_shared<Image>(RawFile(path, RawFile::Mode::write));
+  const Handle access = file_access();
+  use_image(access.id(), image);
+  Handle file(H5Fopen(path.c_str(), H5F_ACC_RDWR, access.id()));
+  h5::check(file.id(), path.string(), "/", "open as HDF5", false);
+  return File(std::move(file), path, std::move(image));
 }
 
 void File::close() {
   check(H5Fflush(id(), H5F_SCOPE_LOCAL), "write out", true);
-  release_handle();
+  check(H5Fclose(release()), "close", true);
+  if (image_) {
+    image_->save();
+  }
 }
 
 }  // namespace hrm::io::h5

@@ -23,8 +23,27 @@ std::uint64_t text_digest(const h5::Dataset& dataset) {
   return digest_elements(bytes.data(), bytes.size(), 1, 0);
 }
 
+/// What the digest of a data set that is no text takes for an element.
+std::int64_t digested_element(const h5::Dataset& dataset) {
+  return std::max<std::int64_t>(1, static_cast<std::int64_t>(h5::element_size(dataset.type())));
+}
+
+/// As HDF5 reads it.
+std::uint64_t digest_in_memory(const h5::Dataset& dataset) {
+  if (dataset.type() == h5::Type::string) {
+    return text_digest(dataset);
+  }
+  const auto element_bytes = static_cast<std::size_t>(digested_element(dataset));
+  const std::vector<std::byte> bytes = dataset.read_bytes();
+  return digest_elements(bytes.data(), bytes.size() / element_bytes, element_bytes, 0);
+}
+
 /// Straight from the file: what HDF5 would read is what lies there.
-std::uint64_t raw_digest(const h5::Dataset& dataset, std::int64_t element_bytes) {
+std::uint64_t digest_on_disk(const h5::Dataset& dataset) {
+  if (dataset.type() == h5::Type::string) {
+    return text_digest(dataset);
+  }
+  const std::int64_t element_bytes = digested_element(dataset);
   const std::int64_t bytes = dataset.count() * dataset.element_bytes();
   const std::int64_t offset = dataset.offset();
   const RawFile file(dataset.file(), RawFile::Mode::read);
@@ -45,19 +64,11 @@ std::uint64_t raw_digest(const h5::Dataset& dataset, std::int64_t element_bytes)
 
 }  // namespace
 
-std::uint64_t dataset_digest(const h5::Dataset& dataset) {
-  if (dataset.type() == h5::Type::string) {
-    return text_digest(dataset);
-  }
-  const auto size = static_cast<std::int64_t>(h5::element_size(dataset.type()));
-  return raw_digest(dataset, size == 0 ? 1 : size);
-}
-
 DatasetDigests all_digests(const h5::File& file, const DatasetDigests& known) {
   DatasetDigests digests = known;
   for (const std::string& path : file.dataset_paths()) {
     if (path != integrity_path && !digests.contains(path)) {
-      digests[path] = dataset_digest(file.open_dataset(path));
+      digests[path] = digest_in_memory(file.open_dataset(path));
     }
   }
   return digests;
@@ -85,7 +96,7 @@ DatasetDigests read_integrity(const h5::File& file) {
   if (digest_bytes != sizeof(std::uint64_t)) {
     refuse(file, integrity_path, "the column digest is not uint64");
   }
-  const std::vector<std::byte> rows = table.read_compound();
+  const std::vector<std::byte> rows = table.read_bytes();
   DatasetDigests digests;
   for (std::int64_t i = 0; i < table.count(); ++i) {
     const std::byte* row = rows.data() + i * table.element_bytes();
@@ -103,7 +114,7 @@ void verify_integrity(const h5::File& file) {
     }
   }
   for (const auto& [path, digest] : stored) {
-    const std::uint64_t found = dataset_digest(file.open_dataset(path));
+    const std::uint64_t found = digest_on_disk(file.open_dataset(path));
     if (found != digest) {
       refuse(file, path, fmt::format("is damaged: its digest is {}, {} when it was written", hex(found), hex(digest)));
     }

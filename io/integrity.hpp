@@ -13,16 +13,15 @@ using DatasetDigests = std::map<std::string, std::uint64_t>;
 
 inline constexpr const char* integrity_path = "/integrity";
 
-/// Digest of a data set as stored: numbers as elements, compounds as bytes, texts as their UTF-8 bytes each ended by 0.
-std::uint64_t dataset_digest(const h5::Dataset& dataset);
-
-/// Digests of all data sets of `file`, those in `known` taken from there.
+/// Digests of all data sets of `file`, those in `known` taken from there: numbers as elements, compounds as bytes,
+/// texts as their UTF-8 bytes each ended by 0. Data sets that are not known are held in memory, one at a time.
 DatasetDigests all_digests(const h5::File& file, const DatasetDigests& known = {});
 
 void write_integrity(h5::File& file, const DatasetDigests& digests);
 DatasetDigests read_integrity(const h5::File& file);
 
-/// Recomputes every digest; 65 naming the first data set that differs, is missing or is not listed.
+/// Recomputes every digest from the bytes on the disk; 65 naming the first data set that differs, is missing or is not
+/// listed.
 void verify_integrity(const h5::File& file);
 
 }  // namespace hrm::io

@@ -20,8 +20,6 @@ using Json = nlohmann::json;
 using Rows = std::vector<const Json*>;
 
 constexpr double publish_seconds = 60;
-constexpr std::int64_t room_for_headers = std::int64_t{1} << 20;  // generous, like the next
-constexpr std::int64_t room_per_row = 1024;
 
 constexpr std::array<ColumnSpec, 21> train_specs = {{
     {"step", ColumnKind::integer},
@@ -282,8 +280,6 @@ std::vector<Json> apply_cuts(const std::vector<Json>& rows) {
 void build_metrics(const std::filesystem::path& h5_path, const std::vector<Json>& rows, const MetricsHeader& header) {
   const std::filesystem::path temporary = temporary_name(h5_path, replacement_tag);
   const std::vector<Json> jobs = merge_jobs(select(rows, "job"));
-  // libhdf5 1.10 crashes at the program's end after a write of its own has failed: it only ever meets disks with room.
-  RawFile(temporary, RawFile::Mode::create).reserve(room_for_headers + room_per_row * std::ssize(rows));
   h5::File file = h5::File::create(temporary);
   write_format(file, metrics_format);
   file.set_attribute("created_at", utc_now());

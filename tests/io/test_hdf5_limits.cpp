@@ -14,7 +14,11 @@ using h5::Handle;
 
 class Hdf5Limits : public testing::Test {
  protected:
-  void SetUp() override { h5::File::create(path_).write_array<double>("/group/x", std::vector<double>{1, 2, 3}); }
+  void SetUp() override {
+    h5::File file = h5::File::create(path_);
+    file.write_array<double>("/group/x", std::vector<double>{1, 2, 3});
+    file.close();
+  }
   /// Makes /big of this type and extents with the library's own calls, without data.
   void make_big(hid_t type, std::vector<hsize_t> extents, std::vector<hsize_t> chunk = {}) {
     const Handle file(H5Fopen(path_.c_str(), H5F_ACC_RDWR, H5P_DEFAULT));
