@@ -26,6 +26,10 @@ std::map<std::string, std::vector<T>> read_lists(const h5::File& file, const std
 
 void read_field(const h5::Location& state, const char* name, std::int64_t& value) {
   value = state.int64_attribute(name);
+  if (value < 0) {
+    fail(ExitCode::bad_data, "{}: {}: {} is {}, which no run counts; restore the file from a copy", state.file(),
+         state.path(), name, value);
+  }
 }
 void read_field(const h5::Location& state, const char* name, std::uint64_t& value) {
   value = state.uint64_attribute(name);

@@ -9,6 +9,7 @@
 #include "io/checkpoint_file.hpp"
 #include "io/disk.hpp"
 #include "io/integrity.hpp"
+#include "io/run_files.hpp"
 
 namespace hrm::io {
 namespace {
@@ -101,9 +102,9 @@ void CheckpointReader::State::read_columns(const TensorInfo& tensor, const Tenso
 
 CheckpointReader::CheckpointReader(comm::Communicator& group, const std::filesystem::path& file, Between between)
     : state_(std::make_unique<State>()) {
-  state_->path = file;
+  state_->path = comm::broadcast_text(group, group.rank() == 0 ? resolved(file).string() : "");
   state_->between = std::move(between);
-  verify_user_block(group, file, state_->between);
+  verify_user_block(group, state_->path, state_->between);
   comm::together(group, [&] { state_->read_contents(); });
 }
 

@@ -16,12 +16,14 @@ namespace hrm::io {
 class CheckpointReader {
  public:
   /// Verifies the whole-file digest (ranks share the bytes) and reads the metadata. Collective. 66 where the file is
-  /// missing, 65 where it is damaged or no checkpoint. `between` is called in this and in every read().
+  /// missing, 65 where it is damaged or no checkpoint. `between` is called in this and in every read(). A link is
+  /// followed once, by rank 0.
   CheckpointReader(comm::Communicator& group, const std::filesystem::path& file, Between between = {});
   ~CheckpointReader();
   CheckpointReader(CheckpointReader&&) noexcept;
   CheckpointReader& operator=(CheckpointReader&&) noexcept;
 
+  /// Of the file that was read, the same on all ranks: where a link led to.
   const std::filesystem::path& path() const;
   const CheckpointMeta& meta() const;
   /// All tensors under /model, /optimizer, /ema, sorted by path.

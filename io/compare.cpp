@@ -11,6 +11,7 @@
 #include "io/format.hpp"
 #include "io/inspect.hpp"
 #include "io/integrity.hpp"
+#include "io/run_files.hpp"
 #include "io/user_block.hpp"
 
 namespace hrm::io {
@@ -130,7 +131,9 @@ std::string open_format(const h5::File& file) {
 
 }  // namespace
 
-Comparison compare_files(const std::filesystem::path& path_a, const std::filesystem::path& path_b) {
+Comparison compare_files(const std::filesystem::path& named_a, const std::filesystem::path& named_b) {
+  const std::filesystem::path path_a = resolved(named_a);
+  const std::filesystem::path path_b = resolved(named_b);
   verify_user_block(path_a);
   verify_user_block(path_b);
   const h5::File a = h5::File::open(path_a);

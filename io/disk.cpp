@@ -89,6 +89,12 @@ void RawFile::close() noexcept {
   }
 }
 
+void RawFile::finish() {
+  if (::close(std::exchange(fd_, -1)) != 0 && errno != EINTR) {
+    fail_write(path_);
+  }
+}
+
 std::int64_t RawFile::size() const {
   struct stat info {};
   if (::fstat(fd_, &info) != 0) {

@@ -45,6 +45,8 @@ class RawFile {
   void reserve(std::int64_t bytes);
   void sync();
   void close() noexcept;
+  /// Closes after writing; what the system tells only now, as NFS does, is 74.
+  void finish();
 
  private:
   std::filesystem::path path_;

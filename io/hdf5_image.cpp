@@ -83,7 +83,7 @@ void Image::save() {
     } while (piece != pieces_.end() && piece->first == offset + std::ssize(joined) && joined.size() < largest_write);
     file_.write_at(offset, joined);
   }
-  file_.close();
+  file_.finish();
 }
 
 namespace {

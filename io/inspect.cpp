@@ -6,6 +6,7 @@
 #include "io/child_process.hpp"
 #include "io/format.hpp"
 #include "io/integrity.hpp"
+#include "io/run_files.hpp"
 #include "io/user_block.hpp"
 
 namespace hrm::io {
@@ -98,7 +99,8 @@ Json describe_damaged(const std::filesystem::path& path, const InputError& error
 
 }  // namespace
 
-Json describe(const std::filesystem::path& path) {
+Json describe(const std::filesystem::path& named) {
+  const std::filesystem::path path = resolved(named);
   UserBlock block;
   try {
     block = verify_user_block(path);
@@ -106,7 +108,7 @@ Json describe(const std::filesystem::path& path) {
     return describe_damaged(path, error);
   }
   const h5::File file = h5::File::open(path);
-  Json description = {{"file", path.string()}, {"format", known_format(file)}};
+  Json description = {{"file", named.string()}, {"format", known_format(file)}};
   description["bytes"] = block.length;
   description["file_digest"] = hex(block.digest);
   description.update(contents(file));
@@ -139,7 +141,8 @@ std::string describe_text(const Json& description) {
   return text;
 }
 
-std::int64_t verify_file(const std::filesystem::path& path) {
+std::int64_t verify_file(const std::filesystem::path& named) {
+  const std::filesystem::path path = resolved(named);
   read_user_block(path);  // a foreign or truncated file is told as such at once
   try {
     verify_user_block(path);

@@ -31,6 +31,15 @@ std::filesystem::path folder_of(const std::filesystem::path& file) {
 
 }  // namespace
 
+std::filesystem::path resolved(const std::filesystem::path& file) {
+  std::error_code error;
+  if (!std::filesystem::is_symlink(file, error)) {
+    return file;
+  }
+  std::filesystem::path target = std::filesystem::canonical(file, error);
+  return error ? file : target;
+}
+
 void point_latest(const std::filesystem::path& folder, const std::string& name) {
   const std::filesystem::path link = folder / latest_name;
   const std::filesystem::path temporary = temporary_name(link, replacement_tag);

@@ -13,6 +13,10 @@ namespace hrm::io {
 
 inline constexpr const char* latest_name = "latest.h5";
 
+/// The file that the link `file` leads to now; `file` itself where it is no link or leads nowhere. A reader that opens
+/// a file several times reads one checkpoint then, though a run that goes on turns its link to the next.
+std::filesystem::path resolved(const std::filesystem::path& file);
+
 /// Lets latest.h5 of `folder` point to the file `name` beside it, durably; 73 where the file system has no links.
 void point_latest(const std::filesystem::path& folder, const std::string& name);
 

@@ -1,12 +1,15 @@
 // Preloaded into the program under test (LD_PRELOAD): notes what it does to files that matter, in the order in which
-// the machine's ranks did it, and makes the disk slow if asked to.
+// the machine's ranks did it, and makes the disk slow or faulty if asked to.
 //   FILE_CALLS_LOG    one line a call: NANOSECONDS PID CALL PATH [NEW PATH], for paths in FILE_CALLS_FOLDER
 //   FILE_CALLS_SLEEP, FILE_CALLS_SLEEP_WRITE  milliseconds that each fsync and each pwrite there takes longer
+//   FILE_CALLS_FAIL_NAME, FILE_CALLS_FAIL_AT, FILE_CALLS_FAIL_COUNT  of a process's pwrites to files there whose path
+//                     holds the name, so many from this number on (the first is 1) fail with EIO
 //   FILE_CALLS_NO_DIRECT  if set, writes past the page cache (O_DIRECT) are refused there, as some file systems do
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <climits>
 #include <cstdio>
@@ -63,6 +66,18 @@ bool refuses(int descriptor, const std::string& path) {
   return no_direct && watched(path) && (::fcntl(descriptor, F_GETFL) & O_DIRECT) != 0;
 }
 
+bool fails(const std::string& path) {
+  static const char* name = std::getenv("FILE_CALLS_FAIL_NAME");
+  if (name == nullptr || !watched(path) || path.find(name) == std::string::npos) {
+    return false;
+  }
+  static const int first = std::atoi(std::getenv("FILE_CALLS_FAIL_AT"));
+  static const int count = std::atoi(std::getenv("FILE_CALLS_FAIL_COUNT"));
+  static std::atomic<int> calls = 0;
+  const int number = ++calls;
+  return number >= first && number < first + count;
+}
+
 }  // namespace
 
 extern "C" {
@@ -89,6 +104,11 @@ ssize_t pwrite(int descriptor, const void* data, size_t size, off_t offset) {
   if (refuses(descriptor, path_of(descriptor))) {
     note("refused", path_of(descriptor));
     errno = EINVAL;
+    return -1;
+  }
+  if (fails(path_of(descriptor))) {
+    note("failed", path_of(descriptor));
+    errno = EIO;
     return -1;
   }
   static const char* milliseconds = std::getenv("FILE_CALLS_SLEEP_WRITE");

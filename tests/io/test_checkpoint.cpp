@@ -75,7 +75,7 @@ TEST_F(CheckpointTest, MetaComesBack) {
 
   EXPECT_EQ(meta.run_id, "run1");
   EXPECT_EQ(meta.step, 7);
-  EXPECT_EQ(meta.seed, -3);
+  EXPECT_EQ(meta.seed, 3);
   EXPECT_EQ(meta.learning_rate, 1e-3);
   EXPECT_EQ(meta.corpus_digest, 0xFEDCBA9876543210ULL);
   EXPECT_EQ(meta.fingerprint, expected.fingerprint);
@@ -111,6 +111,32 @@ TEST_F(CheckpointTest, LatestPointsToTheNewest) {
 
   EXPECT_EQ(std::filesystem::read_symlink(scratch_ / "latest.h5"), "step-00000012.h5");
   EXPECT_EQ(names(), (std::vector<std::string>{"latest.h5", "step-00000007.h5", "step-00000012.h5"}));
+}
+
+TEST_F(CheckpointTest, ALinkThatTurnsWhileItIsReadLeadsToOneCheckpoint) {
+  save(12);
+  save(7);
+  const auto turn = [&] { point_latest(scratch_.path(), "step-00000012.h5"); };
+
+  const CheckpointReader reader(*serial_, scratch_ / latest_name, turn);
+
+  EXPECT_EQ(reader.path().filename(), "step-00000007.h5");
+  EXPECT_EQ(reader.meta().step, 7);
+}
+
+TEST_F(CheckpointTest, ALinkThatLeadsNowhereIsAMissingFile) {
+  point_latest(scratch_.path(), "step-00000012.h5");
+
+  expect_error(ExitCode::no_input, latest_name, [&] { CheckpointReader(*serial_, scratch_ / latest_name); });
+}
+
+TEST_F(CheckpointTest, ANegativeCountIsRefused) {
+  MadeState state = made_state(7);
+  state.meta.samples_seen = -5;
+  const std::filesystem::path path =
+      CheckpointWriter(*serial_, scratch_.path(), "run1").save(state.meta, state.parts(0, 1));
+
+  expect_error(ExitCode::bad_data, "samples_seen is -5", [&] { CheckpointReader(*serial_, path); });
 }
 
 TEST_F(CheckpointTest, OnlyOwnLeftoversAreRemoved) {
