@@ -1,8 +1,9 @@
 #pragma once
 // What this program uses of the HDF5 C API, as move-only handles. Every failed call becomes one InputError that names
 // file, object, what was tried and the library's own words: 65 while reading, 74 while writing. Destructors never
-// throw. The library's own error printing is off. Metadata are always written by one process, through this; bulk data
-// go to Dataset::offset() with plain reads and writes, which any number of ranks and threads can do.
+// throw. The library's own error printing is off. Metadata are always written by one process, through this, and reach
+// the disk as hdf5_image.hpp says; bulk data go to Dataset::offset() with plain reads and writes, which any number of
+// ranks and threads can do, once the file is closed.
 #include <hdf5.h>
 
 #include <cstdint>
