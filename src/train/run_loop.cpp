@@ -333,7 +333,7 @@ ExitCode Run::execute() {
     log::warn("the last {} step(s) of the plan were refused: look at the losses before you use these weights",
               recovery_.guard().refused().size());
   }
-  if (state_.step >= plan_.steps()) {
+  if (state_.step >= plan_.steps() && !recovery_.guard().wants_rollback()) {
     return finish(ExitCode::ok, "finished");
   }
   return finish(ExitCode::stopped, stop_reason());
