@@ -24,7 +24,7 @@ Run::Run(comm::Grid& grid, const RunOptions& options, data::SharedCorpus& corpus
       options_(options),
       facts_(plan.facts),
       folder_(folder),
-      plan_(plan.batches),
+      plan_(*plan.batches),
       learner_(grid, facts_.config, config::precision_type(facts_.precision)),
       loader_(world_, corpus, plan_, learner_.share(), data::supervise_by(facts_.config.train.loss)),
       utilization_(facts_.config, config::precision_type(facts_.precision), corpus.table(), grid.device->name(),
@@ -65,7 +65,7 @@ void Run::resume(const io::CheckpointReader& checkpoint) {
   recovery_.guard().restore(checkpoint.meta());
   seconds_before_ = state_.wall_seconds;
   folder_.open_metrics(facts_, state_, true);
-  for (const std::string& text : changes_since(checkpoint.meta(), facts_, plan_.steps(), missing)) {
+  if (const std::string text = changes_since(checkpoint.meta(), facts_, plan_.steps(), missing); !text.empty()) {
     folder_.event(state_.step, "layout", text);
   }
 }
