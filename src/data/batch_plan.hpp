@@ -61,8 +61,9 @@ class BatchPlan {
   /// a step of another epoch than the last one's is collective (the epoch's order is made again).
   void batch(std::int64_t step, Batch& batch);
 
-  /// Cursors of the strata at the beginning of `step`'s epoch, for the checkpoint; they follow from the epoch.
-  std::vector<std::uint64_t> cursors(std::int64_t step) const { return order_.cursors(epoch_of(step)); }
+  /// Cursors of the strata at the beginning of an epoch, for the checkpoint. Any epoch: a run that is given a shorter
+  /// plan may be beyond its end.
+  std::vector<std::uint64_t> cursors(std::int64_t epoch) const { return order_.cursors(epoch); }
   const std::vector<StratumShare>& shares() const { return order_.shares(); }
 
  private:

@@ -244,7 +244,7 @@ void Run::after_step(const data::Batch& batch, const StepResult& result, double 
 
 void Run::save(const std::string& why, bool last) {
   watchdog_.enter(last ? "last save" : "save", state_.step);  // the last one waits for all of its bytes
-  io::CheckpointMeta meta = to_meta(state_, facts_, plan_.cursors(std::max<std::int64_t>(state_.step, 1)));
+  io::CheckpointMeta meta = to_meta(state_, facts_, plan_.cursors(state_.epoch));
   meta.products = learner_.product_choices();
   recovery_.guard().store(meta);
   if (last || !facts_.config.checkpoint.async) {
