@@ -51,6 +51,7 @@ std::vector<nlohmann::json> Evaluation::run(Learner& learner, std::int64_t step)
     learner.load_masters();
   }
   if (!benchmarks_.files.empty()) {
+    learner.network();  // waits for weights on their way: answers are gathered over the same communicator
     add_benchmarks(learner, step, rows);
   }
   return rows;
