@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <set>
+#include <utility>
 
 namespace hrm::train {
 namespace {
@@ -13,7 +14,7 @@ bool regular(std::int64_t step, std::int64_t interval_steps) {
 
 /// Regular ones first, otherwise in the same order.
 std::vector<std::int64_t> by_rank(std::vector<std::int64_t> steps, std::int64_t interval_steps) {
-  std::ranges::stable_partition(steps, [&](std::int64_t step) { return regular(step, interval_steps); });
+  std::stable_partition(steps.begin(), steps.end(), [&](std::int64_t step) { return regular(step, interval_steps); });
   return steps;
 }
 
