@@ -29,14 +29,15 @@ std::vector<std::int64_t> rollback_targets(const std::vector<std::int64_t>& step
   return by_rank(std::move(targets), interval_steps);
 }
 
-std::vector<std::int64_t> superseded(const std::vector<std::int64_t>& steps, std::int64_t saved,
-                                     const config::CheckpointConfig& config, const Guard& guard) {
-  const std::int64_t interval = config.interval_steps;
+std::vector<std::int64_t> superseded(const std::vector<std::int64_t>& steps, const Saved& saved,
+                                     const config::CheckpointConfig& config) {
+  const Guard& guard = saved.guard;
+  const std::int64_t interval = saved.ends_plan ? 0 : config.interval_steps;
   const std::vector<std::int64_t> ranked = by_rank(steps, interval);
   std::set<std::int64_t> kept(ranked.begin(), ranked.begin() + std::min(config.keep_last, std::ssize(ranked)));
-  kept.insert(saved);
+  kept.insert(saved.step);
   // Only a stop saves where a rollback is wanted.
-  const bool regular_save = regular(saved, interval) && !guard.wants_rollback();
+  const bool regular_save = regular(saved.step, interval) && !guard.wants_rollback();
   if (!guard.refused().empty()) {
     const auto targets = rollback_targets(steps, interval, guard.blamed().first, guard.refused().front());
     kept.insert(targets.begin(), targets.begin() + std::min<std::ptrdiff_t>(1, std::ssize(targets)));

@@ -20,10 +20,17 @@ namespace hrm::train {
 std::vector<std::int64_t> rollback_targets(const std::vector<std::int64_t>& steps, std::int64_t interval_steps,
                                            std::int64_t blamed, std::int64_t first_refused);
 
-/// Which of `steps` (newest first) may go when `saved`, one of them, has been written with `guard` in it. What stays:
-/// `saved`, the newest checkpoint.keep_last (regular ones first), multiples of checkpoint.keep_every, and while steps
-/// are refused what a rollback would take. Regular ones stay also where a rollback is wanted already.
-std::vector<std::int64_t> superseded(const std::vector<std::int64_t>& steps, std::int64_t saved,
-                                     const config::CheckpointConfig& config, const Guard& guard);
+/// What of a save decides which older checkpoints may go.
+struct Saved {
+  std::int64_t step = 0;
+  bool ends_plan = false;  ///< nothing goes back any more: all checkpoints are alike
+  Guard guard;             ///< as stored in it
+};
+
+/// Which of `steps` (newest first) may go when `saved`, one of them, has been written. What stays: that one, the newest
+/// checkpoint.keep_last (regular ones first), multiples of checkpoint.keep_every, and while steps are refused what a
+/// rollback would take. Regular ones stay also where a rollback is wanted already.
+std::vector<std::int64_t> superseded(const std::vector<std::int64_t>& steps, const Saved& saved,
+                                     const config::CheckpointConfig& config);
 
 }  // namespace hrm::train

@@ -15,7 +15,6 @@
 #include "config/resolve.hpp"
 #include "io/disk.hpp"
 #include "io/run_files.hpp"
-#include "train/retention.hpp"
 #include "train/start_point.hpp"
 
 namespace hrm::train {
@@ -80,7 +79,7 @@ RunFolder::RunFolder(comm::Communicator& group, const config::RunConfig& config,
       config_(config),
       path_(config.checkpoint.dir),
       metrics_path_(metrics_path(config)),
-      saved_guard_(config.guard) {
+      saved_{0, false, Guard(config.guard)} {
   comm::together(group_, [&] {
     if (writes()) {
       io::make_folder(path_);
@@ -272,8 +271,9 @@ bool RunFolder::publish_metrics(bool now) {
 }
 
 void RunFolder::begin_save(io::CheckpointMeta meta, std::span<const io::TensorPart> parts) {
-  saved_step_ = meta.step;
-  saved_guard_.restore(meta);
+  saved_.step = meta.step;
+  saved_.ends_plan = meta.step >= meta.planned_steps;
+  saved_.guard.restore(meta);
   writer_->begin_save(std::move(meta), parts);
 }
 
@@ -282,8 +282,7 @@ std::filesystem::path RunFolder::commit_save() {
   last_checkpoint_ = file.filename().string();
   comm::together(group_, [&] {
     if (writes()) {
-      deleted_ = io::delete_checkpoints(
-          path_, superseded(checkpoint_steps(path_), saved_step_, config_.checkpoint, saved_guard_));
+      deleted_ = io::delete_checkpoints(path_, superseded(checkpoint_steps(path_), saved_, config_.checkpoint));
     }
   });
   return file;

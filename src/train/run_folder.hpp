@@ -19,7 +19,7 @@
 #include "io/metrics.hpp"
 #include "io/run_lock.hpp"
 #include "io/status.hpp"
-#include "train/guard.hpp"
+#include "train/retention.hpp"
 #include "train/run_options.hpp"
 #include "train/save_schedule.hpp"
 #include "train/train_state.hpp"
@@ -104,8 +104,7 @@ class RunFolder {
   TrainState progress_;  ///< as status() was last told
   std::optional<io::RunLock> lock_;
   std::unique_ptr<io::CheckpointWriter> writer_;
-  std::int64_t saved_step_ = 0;       ///< of the last save begun …
-  Guard saved_guard_;                 ///< … and the guard's state in it
+  Saved saved_;                       ///< the last save begun
   std::vector<io::RawFile> deleted_;  ///< by commit_save(), still open
   io::MetricsHeader header_;
   std::optional<io::MetricsJournal> journal_;

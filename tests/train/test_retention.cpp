@@ -93,7 +93,7 @@ class Course {
     file.meta.step = step_;
     file.meta.packs = packs;
     guard_.store(file.meta);
-    for (const std::int64_t old : superseded(steps(), step_, checkpoint_, guard_)) {
+    for (const std::int64_t old : superseded(steps(), {step_, false, guard_}, checkpoint_)) {
       files_.erase(old);
     }
     most_ = std::max(most_, std::ssize(files_));
@@ -176,28 +176,37 @@ TEST(Retention, RollbackPrefersRegularCheckpoints) {
 TEST(Retention, NewestAndMilestonesStay) {
   const Guard calm((config::GuardConfig()));
 
-  EXPECT_EQ(superseded({35, 30, 25, 20, 15, 10}, 35, keep(2, 0, 20), calm), (Steps{25, 15, 10}));
-  EXPECT_EQ(superseded({35, 30}, 35, keep(3), calm), Steps{});
+  EXPECT_EQ(superseded({35, 30, 25, 20, 15, 10}, {35, false, calm}, keep(2, 0, 20)), (Steps{25, 15, 10}));
+  EXPECT_EQ(superseded({35, 30}, {35, false, calm}, keep(3)), Steps{});
 }
 
 TEST(Retention, NoRegularOneGoesWhereARollbackIsWanted) {
-  EXPECT_EQ(superseded({16, 15, 14, 12, 8}, 16, keep(1, 4), refusing({14, 15, 16})), (Steps{15, 14}));
-  EXPECT_EQ(superseded({16, 12}, 16, keep(1), refusing({14, 15, 16})), Steps{});
+  EXPECT_EQ(superseded({16, 15, 14, 12, 8}, {16, false, refusing({14, 15, 16})}, keep(1, 4)), (Steps{15, 14}));
+  EXPECT_EQ(superseded({16, 12}, {16, false, refusing({14, 15, 16})}, keep(1)), Steps{});
 }
 
 TEST(Retention, WhatARollbackWouldTakeStaysWhileStepsAreRefused) {
-  EXPECT_EQ(superseded({15, 12}, 15, keep(1, 15), refusing({14, 15})), Steps{});
-  EXPECT_EQ(superseded({16, 12, 8, 4}, 16, keep(1, 4), refusing({15, 16})), (Steps{12, 4}));
-  EXPECT_EQ(superseded({16, 12, 8, 4}, 16, keep(1, 4), refusing({})), (Steps{12, 8, 4}));
+  EXPECT_EQ(superseded({15, 12}, {15, false, refusing({14, 15})}, keep(1, 15)), Steps{});
+  EXPECT_EQ(superseded({16, 12, 8, 4}, {16, false, refusing({15, 16})}, keep(1, 4)), (Steps{12, 4}));
+  EXPECT_EQ(superseded({16, 12, 8, 4}, {16, false, refusing({})}, keep(1, 4)), (Steps{12, 8, 4}));
+}
+
+TEST(Retention, EndOfThePlanIsASaveLikeAnyOther) {
+  const Guard calm((config::GuardConfig()));
+
+  EXPECT_EQ(superseded({10, 9, 6, 3}, {10, true, calm}, keep(3, 3)), Steps{3});
+  EXPECT_EQ(superseded({10, 9, 6, 3}, {10, false, calm}, keep(3, 3)), Steps{}) << "a stop";
+  EXPECT_EQ(superseded({10, 9, 6}, {10, true, refusing({8, 9, 10})}, keep(1, 3)), Steps{}) << "a rollback is wanted";
 }
 
 TEST(Retention, StopsTakeNoPlaceOfRegularCheckpoints) {
   const Guard calm((config::GuardConfig()));
 
-  EXPECT_EQ(superseded({102, 100, 96}, 102, keep(2, 4), calm), Steps{});
-  EXPECT_EQ(superseded({103, 102, 100, 96}, 103, keep(2, 4), calm), Steps{102});
-  EXPECT_EQ(superseded({104, 102, 100, 96}, 104, keep(2, 4), calm), (Steps{102, 96}));
-  EXPECT_EQ(superseded({102, 100, 96, 92}, 102, keep(1, 4), calm), Steps{}) << "a regular save deletes regular ones";
+  EXPECT_EQ(superseded({102, 100, 96}, {102, false, calm}, keep(2, 4)), Steps{});
+  EXPECT_EQ(superseded({103, 102, 100, 96}, {103, false, calm}, keep(2, 4)), Steps{102});
+  EXPECT_EQ(superseded({104, 102, 100, 96}, {104, false, calm}, keep(2, 4)), (Steps{102, 96}));
+  EXPECT_EQ(superseded({102, 100, 96, 92}, {102, false, calm}, keep(1, 4)), Steps{})
+      << "a regular save deletes regular ones";
 }
 
 }  // namespace hrm::train
