@@ -80,20 +80,17 @@ void delete_set_aside(const std::filesystem::path& folder, std::string_view begi
   }
 }
 
-std::vector<RawFile> delete_old_checkpoints(const std::filesystem::path& folder, std::int64_t keep_last,
-                                            std::int64_t keep_every) {
+std::vector<RawFile> delete_checkpoints(const std::filesystem::path& folder, std::span<const std::int64_t> steps) {
   std::error_code ignored;
   const std::filesystem::path latest = std::filesystem::read_symlink(folder / latest_name, ignored).filename();
   std::vector<RawFile> deleted;
-  std::int64_t kept = 0;
-  for (const CheckpointFile& file : list_checkpoints(folder)) {
-    ++kept;
-    const bool milestone = keep_every > 0 && file.step % keep_every == 0;
-    if (kept <= std::max<std::int64_t>(keep_last, 1) || milestone || file.path.filename() == latest) {
+  for (const std::int64_t step : steps) {
+    const std::filesystem::path file = folder / checkpoint_name(step);
+    if (file.filename() == latest) {
       continue;
     }
-    RawFile open = RawFile::try_open(file.path, RawFile::Mode::read);
-    if (std::filesystem::remove(file.path, ignored)) {
+    RawFile open = RawFile::try_open(file, RawFile::Mode::read);
+    if (std::filesystem::remove(file, ignored)) {
       deleted.push_back(std::move(open));
     }
   }

@@ -3,6 +3,7 @@
 // rank calls.
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,10 +28,8 @@ std::filesystem::path set_aside(const std::filesystem::path& file);
 /// others; what cannot be deleted stays.
 void delete_set_aside(const std::filesystem::path& folder, std::string_view beginning, std::int64_t keep);
 
-/// Deletes old checkpoints of `folder`: keeps the newest `keep_last` (at least 1), every step that is a multiple of
-/// `keep_every` (0: none), and always the target of latest.h5. One rank calls it. Returns what was deleted, still open:
-/// its room is given back when it is closed.
-std::vector<RawFile> delete_old_checkpoints(const std::filesystem::path& folder, std::int64_t keep_last,
-                                            std::int64_t keep_every);
+/// Deletes the checkpoints of these steps in `folder`, but never the target of latest.h5. One rank calls it. Returns
+/// what was deleted, still open: its room is given back when it is closed.
+std::vector<RawFile> delete_checkpoints(const std::filesystem::path& folder, std::span<const std::int64_t> steps);
 
 }  // namespace hrm::io

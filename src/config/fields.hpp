@@ -143,11 +143,14 @@ void for_each_field(Config& config, Visitor&& visit) {
   visit(I{"eval.interval_steps", 0, most, "", "steps", "0: at the end"}, config.eval.interval_steps);
   visit(I{"checkpoint.dir", 0, 0, "", "a folder", "run folder: checkpoints, metrics, status.json, lock", required},
         config.checkpoint.dir);
-  visit(I{"checkpoint.interval_steps", 0, most, "", "steps", "0: off"}, config.checkpoint.interval_steps);
+  visit(I{"checkpoint.interval_steps", 0, most, "", "steps", "rollbacks prefer checkpoints at its multiples; 0: off"},
+        config.checkpoint.interval_steps);
   visit(I{"checkpoint.interval_minutes", 0, 0, "", "minutes or auto",
           "time between saves; 0: off; auto: from their measured cost"},
         config.checkpoint.interval_minutes);
-  visit(I{"checkpoint.keep_last", 1, 1000000, "", "files", "newest checkpoints that stay"},
+  visit(I{"checkpoint.keep_last", 1, 1000000, "", "files",
+          "newest checkpoints that stay, of those at multiples of interval_steps where it is given; the newest of all "
+          "besides"},
         config.checkpoint.keep_last);
   visit(I{"checkpoint.keep_every", 0, most, "", "steps", "checkpoints at its multiples stay; 0: none"},
         config.checkpoint.keep_every);

@@ -1,6 +1,7 @@
 #pragma once
 // From files, environment and command line to one RunConfig, and from a RunConfig to the text that files carry.
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -87,6 +88,10 @@ std::string print(const Resolved& resolved);
 /// digests are hex texts of corpus and sampling file.
 using Identity = std::vector<std::pair<std::string, std::string>>;
 Identity identity(const RunConfig& config, const std::string& corpus_digest, const std::string& sampling_digest = "");
+
+/// "train.beta2 was 0.95, is 0.9" for every key of which `counts` holds and whose values differ.
+std::vector<std::string> changed_keys(const RunConfig& stored, const RunConfig& given,
+                                      const std::function<bool(std::string_view)>& counts);
 
 /// One line per entry that differs ("train.seed: stored 0, given 1"), empty where the runs are the same.
 std::string difference(const Identity& stored, const Identity& given);

@@ -76,6 +76,21 @@ Identity identity(const RunConfig& config, const std::string& corpus_digest, con
   return entries;
 }
 
+std::vector<std::string> changed_keys(const RunConfig& stored, const RunConfig& given,
+                                      const std::function<bool(std::string_view)>& counts) {
+  std::vector<std::string> before;
+  for_each_field(stored, [&](const FieldInfo&, const auto& value) { before.push_back(value_text(value)); });
+  std::vector<std::string> changes;
+  std::size_t at = 0;
+  for_each_field(given, [&](const FieldInfo& info, const auto& value) {
+    const std::string& was = before[at++];
+    if (const std::string is = value_text(value); counts(info.key) && was != is) {
+      changes.push_back(fmt::format("{} was {}, is {}", info.key, was, is));
+    }
+  });
+  return changes;
+}
+
 std::string difference(const Identity& stored, const Identity& given) {
   std::string text;
   for (const auto& [name, value] : given) {

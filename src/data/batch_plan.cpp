@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/error.hpp"
+#include "base/stop_request.hpp"
 
 namespace hrm::data {
 
@@ -66,10 +67,12 @@ BatchPlan::Borders BatchPlan::plan_epoch(std::int64_t epoch, std::int64_t most) 
   load_epoch(epoch);
   Borders borders{0};
   comm::together(node_, [&] {
+    look_for_stop();
     if (node_.rank() != 0) {
       return;
     }
     while (std::ssize(borders) <= most) {
+      look_for_stop();
       const std::int64_t count = packer_.take(borders.back());
       if (count == 0) {
         break;
@@ -92,6 +95,10 @@ void BatchPlan::plan_epochs() {
     fail(ExitCode::bad_config, "the length of the run is not given; set train.epochs or train.max_steps");
   }
   const bool by_steps = train_.max_steps > 0;
+  if (train_.max_steps > most_planned_steps) {
+    fail(ExitCode::bad_config, "train.max_steps = {} is more than the {} steps that a run may have", train_.max_steps,
+         most_planned_steps);
+  }
   first_step_.push_back(0);
   for (std::int64_t epoch = 0; by_steps ? steps_ < train_.max_steps : static_cast<double>(epoch) < train_.epochs;
        ++epoch) {
@@ -102,6 +109,10 @@ void BatchPlan::plan_epochs() {
     // 2.3 epochs of 10 batches end with 2.9999… batches, for the fraction is rounded.
     steps_ += static_cast<std::int64_t>(std::floor(shown * static_cast<double>(batches) + 1e-9));
     first_step_.push_back(steps_);
+    if (steps_ > most_planned_steps) {
+      fail(ExitCode::bad_config, "train.epochs = {} is more than the {} steps that a run may have", train_.epochs,
+           most_planned_steps);
+    }
   }
   if (steps_ == 0) {
     fail(ExitCode::bad_config, "train.epochs = {} is less than one batch of the {} that an epoch has; set it higher",

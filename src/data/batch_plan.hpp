@@ -34,12 +34,16 @@ struct Batch {
   }
 };
 
+/// Longer runs are refused: 400 MB a rank.
+inline constexpr std::int64_t most_planned_steps = 100'000'000;
+
 /// Memory per node: 4 bytes per sample of an epoch; per rank: 4 bytes per batch.
 class BatchPlan {
  public:
   /// Collective over `node` (the ranks that share this node's memory). `table` and `node` outlive this. Plans lengths
   /// only: about 0.2 s per million samples of the epochs needed. InputError(bad_config) where a sample is longer than
-  /// max_seq_len or pack_tokens, the length of the run is not given, or an epoch fills no batch.
+  /// max_seq_len or pack_tokens, the length of the run is not given or above most_planned_steps, or an epoch fills no
+  /// batch; stopped, on all ranks of the node, when one is asked to stop meanwhile.
   BatchPlan(comm::Communicator& node, const SampleTable& table, const config::TrainConfig& train,
             std::int64_t max_seq_len, std::span<const SamplingRule> rules);
   BatchPlan(const BatchPlan&) = delete;
@@ -57,8 +61,9 @@ class BatchPlan {
   /// a step of another epoch than the last one's is collective (the epoch's order is made again).
   void batch(std::int64_t step, Batch& batch);
 
-  /// Cursors of the strata at the beginning of `step`'s epoch, for the checkpoint; they follow from the epoch.
-  std::vector<std::uint64_t> cursors(std::int64_t step) const { return order_.cursors(epoch_of(step)); }
+  /// Cursors of the strata at the beginning of an epoch, for the checkpoint. Any epoch: a run that is given a shorter
+  /// plan may be beyond its end.
+  std::vector<std::uint64_t> cursors(std::int64_t epoch) const { return order_.cursors(epoch); }
   const std::vector<StratumShare>& shares() const { return order_.shares(); }
 
  private:

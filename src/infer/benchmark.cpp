@@ -1,36 +1,13 @@
 #include "infer/benchmark.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.hpp"
 #include "base/log.hpp"
 
 namespace hrm::infer {
 namespace {
-
-std::vector<Graded> read_all(const BenchmarkOptions& options) {
-  std::vector<Graded> all;
-  std::map<std::string, std::int64_t> taken;
-  for (const std::filesystem::path& file : options.files) {
-    for (Problem& problem : read_problems(file)) {
-      if (options.limit > 0 && taken[problem.benchmark]++ >= options.limit) {
-        continue;
-      }
-      const Metric metric = options.metric.value_or(default_metric(problem));
-      if (!is_answer(metric, problem.answer, problem.choices.size())) {
-        fail(ExitCode::bad_data,
-             "{}: the answer '{}' is no {} that a reply could be compared with; correct the line "
-             "or give another --metric",
-             problem.place, problem.answer,
-             metric == Metric::letter   ? "letter of a choice"
-             : metric == Metric::number ? "number"
-                                        : "text");
-      }
-      all.push_back({std::move(problem), metric, "", {}});
-    }
-  }
-  return all;
-}
 
 std::vector<Tokens> make_prompts(const Model& model, const std::vector<Graded>& problems,
                                  const BenchmarkOptions& options) {
@@ -99,13 +76,42 @@ double BenchmarkScore::subject_mean() const {
   return subjects.empty() ? 0 : sum / static_cast<double>(subjects.size());
 }
 
+std::vector<Graded> read_benchmarks(const BenchmarkOptions& options) {
+  std::vector<Graded> all;
+  std::map<std::string, std::int64_t> taken;
+  for (const std::filesystem::path& file : options.files) {
+    for (Problem& problem : read_problems(file)) {
+      if (options.limit > 0 && taken[problem.benchmark]++ >= options.limit) {
+        continue;
+      }
+      const Metric metric = options.metric.value_or(default_metric(problem));
+      if (!is_answer(metric, problem.answer, problem.choices.size())) {
+        fail(ExitCode::bad_data,
+             "{}: the answer '{}' is no {} that a reply could be compared with; correct the line "
+             "or give another --metric",
+             problem.place, problem.answer,
+             metric == Metric::letter   ? "letter of a choice"
+             : metric == Metric::number ? "number"
+                                        : "text");
+      }
+      all.push_back({std::move(problem), metric, "", {}});
+    }
+  }
+  return all;
+}
+
 BenchmarkReport run_benchmarks(const comm::Grid& grid, const Model& model, const BenchmarkOptions& options) {
+  std::vector<Graded> problems;
+  comm::together(*grid.world, [&] { problems = read_benchmarks(options); });
+  return run_benchmarks(grid, model, options, std::move(problems));
+}
+
+BenchmarkReport run_benchmarks(const comm::Grid& grid, const Model& model, const BenchmarkOptions& options,
+                               std::vector<Graded> problems) {
   BenchmarkReport report;
+  report.replies = std::move(problems);
   std::vector<Tokens> prompts;
-  comm::together(*grid.world, [&] {
-    report.replies = read_all(options);
-    prompts = make_prompts(model, report.replies, options);
-  });
+  comm::together(*grid.world, [&] { prompts = make_prompts(model, report.replies, options); });
   answer(grid, model, prompts, true, options, report.replies);
   answer(grid, model, prompts, false, options, report.replies);
   for (Graded& graded : report.replies) {

@@ -53,9 +53,15 @@ struct BenchmarkReport {
   std::vector<Graded> replies;         ///< in the order of the files
 };
 
-/// Collective: the data ranks of the grid share the problems; the report is the same on every rank and for any number
-/// of data ranks.
-/// InputError: 66 and 65 of read_problems, 65 where an answer does not fit its metric, 75 of generate.
+/// Problems of options.files without replies, `limit` of each benchmark. InputError: 66 and 65 of read_problems, 65
+/// where an answer does not fit its metric.
+std::vector<Graded> read_benchmarks(const BenchmarkOptions& options);
+
+/// Collective: the data ranks of the grid share the problems, which read_benchmarks() gave; the report is the same on
+/// every rank and for any number of data ranks. InputError: those of shots_file, 75 of generate.
+BenchmarkReport run_benchmarks(const comm::Grid& grid, const Model& model, const BenchmarkOptions& options,
+                               std::vector<Graded> problems);
+/// The same with problems that are read first.
 BenchmarkReport run_benchmarks(const comm::Grid& grid, const Model& model, const BenchmarkOptions& options);
 
 }  // namespace hrm::infer

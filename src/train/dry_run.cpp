@@ -100,7 +100,7 @@ std::string dry_run(comm::Communicator& world, config::RunConfig config, const R
   RunPlan plan(grid, corpus, given, find_start(world, config.checkpoint.dir, options));
   const RunFacts& facts = plan.facts;
   const ParameterTable table = model::parameter_table(facts.config.model, grid.place());
-  std::string text = plan_text(plan.batches, facts);
+  std::string text = plan_text(*plan.batches, facts);
   text += fmt::format("layout: data {} x tensor {}, zero {}\n", grid.data->size(), grid.tensor->size(),
                       facts.config.parallel.zero) +
           header();

@@ -5,7 +5,6 @@
 #include "base/log.hpp"
 #include "config/resolve.hpp"
 #include "infer/held_out.hpp"
-#include "infer/problem.hpp"
 
 namespace hrm::train {
 namespace {
@@ -33,7 +32,7 @@ Evaluation::Evaluation(const comm::Grid& grid, const RunFacts& facts)
   }
   if (!config_.eval.benchmark.empty()) {
     benchmarks_.files = {config_.eval.benchmark};
-    comm::together(*grid.world, [&] { infer::read_problems(config_.eval.benchmark); });
+    comm::together(*grid.world, [&] { problems_ = infer::read_benchmarks(benchmarks_); });
   }
 }
 
@@ -52,6 +51,7 @@ std::vector<nlohmann::json> Evaluation::run(Learner& learner, std::int64_t step)
     learner.load_masters();
   }
   if (!benchmarks_.files.empty()) {
+    learner.network();  // waits for weights on their way: answers are gathered over the same communicator
     add_benchmarks(learner, step, rows);
   }
   return rows;
@@ -81,7 +81,7 @@ void Evaluation::add_benchmarks(Learner& learner, std::int64_t step, std::vector
     learner.send_average([&decoder](int bucket, auto values) { decoder.load_bucket(bucket, values); });
   };
   const infer::Model model{config_.model, precision_, tokenizer_, load};
-  for (const infer::BenchmarkScore& benchmark : infer::run_benchmarks(grid_, model, benchmarks_).scores) {
+  for (const infer::BenchmarkScore& benchmark : infer::run_benchmarks(grid_, model, benchmarks_, problems_).scores) {
     nlohmann::json row = row_of(benchmark.name, step);
     row["n"] = benchmark.total.n;
     row["correct"] = benchmark.total.correct;

@@ -37,6 +37,7 @@ class Evaluation {
   text::Tokenizer tokenizer_;
   std::unique_ptr<data::SharedCorpus> corpus_;
   infer::BenchmarkOptions benchmarks_;
+  std::vector<infer::Graded> problems_;  ///< read once: a file that vanishes later does not end the run
 };
 
 }  // namespace hrm::train

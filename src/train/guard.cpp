@@ -145,13 +145,4 @@ void Guard::restore(const io::CheckpointMeta& meta) {
   }
 }
 
-std::vector<std::int64_t> rollback_targets(const std::vector<std::int64_t>& steps, std::int64_t blamed,
-                                           std::int64_t first_refused) {
-  std::vector<std::int64_t> targets;
-  std::copy_if(steps.begin(), steps.end(), std::back_inserter(targets), [&](auto step) { return step < blamed; });
-  std::copy_if(steps.rbegin(), steps.rend(), std::back_inserter(targets),
-               [&](auto step) { return step >= blamed && step < first_refused; });
-  return targets;
-}
-
 }  // namespace hrm::train

@@ -49,13 +49,14 @@ class Guard {
   /// "loss 9.1 (limit 2.5), gradient norm 3.2 (limit 4.0)"; limits where there are any.
   std::string describe(const StepFigures& figures) const;
 
-  /// guard.max_skips steps in a row were refused: the next step needs a rollback.
-  bool wants_rollback() const { return std::ssize(refused_) >= config_.max_skips; }
+  /// guard.max_skips steps in a row were refused: the next step needs a rollback. Never without guard.enabled, whatever
+  /// a checkpoint tells of earlier refusals.
+  bool wants_rollback() const { return config_.enabled && std::ssize(refused_) >= config_.max_skips; }
   /// Refused steps since the last accepted one.
   const std::vector<std::int64_t>& refused() const { return refused_; }
   std::int64_t rollbacks() const { return rollbacks_; }
-  /// Steps to be passed over by the rollback that is wanted: the refused ones, and max_skips before them of those that
-  /// are not passed over already.
+  /// Where steps are refused, what a rollback would pass over: the refused ones, and max_skips before them of those
+  /// that are not passed over already.
   StepRange blamed() const;
   /// Goes back to what `checkpoint` stored; from now on the steps of blamed() that lie beyond it are passed over.
   void roll_back(const io::CheckpointMeta& checkpoint);
@@ -79,10 +80,5 @@ class Guard {
   std::set<std::int64_t> passed_over_;  ///< steps
   std::int64_t rollbacks_ = 0;
 };
-
-/// The checkpoint to go back to, of those there are (steps, newest first): the newest from before `blamed`; where none
-/// is that old, the oldest from before `first_refused`. In order of preference, for some may be damaged.
-std::vector<std::int64_t> rollback_targets(const std::vector<std::int64_t>& steps, std::int64_t blamed,
-                                           std::int64_t first_refused);
 
 }  // namespace hrm::train

@@ -34,6 +34,17 @@ std::optional<io::CheckpointReader> settled(comm::Communicator& world, RunFacts&
   return stored;
 }
 
+/// A stop that one rank is asked for meanwhile is one of all.
+std::unique_ptr<data::BatchPlan> plan_batches(data::SharedCorpus& corpus, const RunFacts& facts,
+                                              std::span<const data::SamplingRule> rules) {
+  std::unique_ptr<data::BatchPlan> plan;
+  comm::together(corpus.group(), [&] {
+    plan = std::make_unique<data::BatchPlan>(corpus.node(), corpus.table(), facts.config.train,
+                                             facts.config.model.max_seq_len, rules);
+  });
+  return plan;
+}
+
 void check_warmup(const config::TrainConfig& train, std::int64_t steps) {
   if (train.lr_warmup_steps >= steps) {
     fail(ExitCode::bad_config, "train.lr_warmup_steps = {} must be below the planned {} steps", train.lr_warmup_steps,
@@ -83,10 +94,10 @@ RunPlan::RunPlan(const comm::Grid& grid, data::SharedCorpus& corpus, RunFacts gi
     : facts(std::move(given)),
       sampling(read_rules(*grid.world, facts)),
       stored(settled(*grid.world, facts, std::move(stored_run))),
-      batches(corpus.node(), corpus.table(), facts.config.train, facts.config.model.max_seq_len, sampling),
+      batches(plan_batches(corpus, facts, sampling)),
       evaluation(grid, facts),
       limit(find_time_limit(facts.config.run.time_limit)) {
-  check_warmup(facts.config.train, batches.steps());
+  check_warmup(facts.config.train, batches->steps());
 }
 
 }  // namespace hrm::train

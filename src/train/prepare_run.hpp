@@ -1,5 +1,6 @@
 #pragma once
 // The steps that a run and its dry run share: from the given configuration and a corpus to facts and plan.
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,15 +31,15 @@ struct RunPlan {
   /// Collective over `grid`'s world; `grid` and `corpus` outlive this. `stored_run`: where the run goes on from,
   /// nothing for a new one. The precision is settled: that of the stored run, else as wanted; auto is bf16 on devices,
   /// and on processors only where every rank multiplies it natively. InputError: bad_config where the stored run is
-  /// another one, the warm-up takes all steps, run.time_limit is no time; those of data.sampling, BatchPlan and
-  /// Evaluation.
+  /// another one, the warm-up takes all steps, run.time_limit is no time; those of data.sampling, BatchPlan (a rank
+  /// that is asked to stop stops all) and Evaluation.
   RunPlan(const comm::Grid& grid, data::SharedCorpus& corpus, RunFacts given,
           std::optional<io::CheckpointReader> stored_run);
 
   RunFacts facts;
   std::vector<data::SamplingRule> sampling;
   std::optional<io::CheckpointReader> stored;
-  data::BatchPlan batches;
+  std::unique_ptr<data::BatchPlan> batches;
   Evaluation evaluation;
   std::optional<TimeLimit> limit;
 };

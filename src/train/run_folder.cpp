@@ -15,7 +15,6 @@
 #include "config/resolve.hpp"
 #include "io/disk.hpp"
 #include "io/run_files.hpp"
-#include "train/guard.hpp"
 #include "train/start_point.hpp"
 
 namespace hrm::train {
@@ -27,6 +26,15 @@ constexpr std::int64_t most_old_metrics = 3;  // of runs that never came to a ch
 
 fs::path metrics_path(const config::RunConfig& config) {
   return config.metrics.path.empty() ? fs::path(config.checkpoint.dir) / "metrics.h5" : fs::path(config.metrics.path);
+}
+
+/// Newest first.
+std::vector<std::int64_t> checkpoint_steps(const fs::path& folder) {
+  std::vector<std::int64_t> steps;
+  for (const io::CheckpointFile& file : io::list_checkpoints(folder)) {
+    steps.push_back(file.step);
+  }
+  return steps;
 }
 
 std::string joined_hosts(comm::Communicator& group) {
@@ -67,7 +75,11 @@ FailureRecord failure_record(const std::vector<nlohmann::json>& rows, double tra
 }  // namespace
 
 RunFolder::RunFolder(comm::Communicator& group, const config::RunConfig& config, std::int64_t staging_bytes)
-    : group_(group), config_(config), path_(config.checkpoint.dir), metrics_path_(metrics_path(config)) {
+    : group_(group),
+      config_(config),
+      path_(config.checkpoint.dir),
+      metrics_path_(metrics_path(config)),
+      saved_{0, false, Guard(config.guard)} {
   comm::together(group_, [&] {
     if (writes()) {
       io::make_folder(path_);
@@ -186,10 +198,7 @@ void RunFolder::cut_metrics(const std::string& kind, const std::string& from, st
 std::optional<io::CheckpointReader> RunFolder::rollback_point(std::int64_t blamed, std::int64_t first_refused) {
   std::vector<std::int64_t> steps;  // as one rank sees the folder, so that all try the same files
   if (writes()) {
-    for (const io::CheckpointFile& file : io::list_checkpoints(path_)) {
-      steps.push_back(file.step);
-    }
-    steps = rollback_targets(steps, blamed, first_refused);
+    steps = rollback_targets(checkpoint_steps(path_), config_.checkpoint.interval_steps, blamed, first_refused);
   }
   std::int64_t count = std::ssize(steps);
   group_.max(std::span(&count, 1));
@@ -261,12 +270,19 @@ bool RunFolder::publish_metrics(bool now) {
   return !journal_ || record([&] { now ? journal_->publish() : journal_->publish_if_due(); });
 }
 
+void RunFolder::begin_save(io::CheckpointMeta meta, std::span<const io::TensorPart> parts) {
+  saved_.step = meta.step;
+  saved_.ends_plan = meta.step >= meta.planned_steps;
+  saved_.guard.restore(meta);
+  writer_->begin_save(std::move(meta), parts);
+}
+
 std::filesystem::path RunFolder::commit_save() {
   fs::path file = writer_->commit();
   last_checkpoint_ = file.filename().string();
   comm::together(group_, [&] {
     if (writes()) {
-      deleted_ = io::delete_old_checkpoints(path_, config_.checkpoint.keep_last, config_.checkpoint.keep_every);
+      deleted_ = io::delete_checkpoints(path_, superseded(checkpoint_steps(path_), saved_, config_.checkpoint));
     }
   });
   return file;

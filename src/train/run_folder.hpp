@@ -7,6 +7,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "io/metrics.hpp"
 #include "io/run_lock.hpp"
 #include "io/status.hpp"
+#include "train/retention.hpp"
 #include "train/run_options.hpp"
 #include "train/save_schedule.hpp"
 #include "train/train_state.hpp"
@@ -40,7 +42,7 @@ class RunFolder {
   void open_metrics(const RunFacts& facts, const TrainState& state, bool resumed);
 
   /// Collective: the checkpoint to go back to when steps from `blamed` on are to be passed over and those from
-  /// `first_refused` on were refused (rollback_targets); damaged ones are passed over with a warning.
+  /// `first_refused` on were refused (retention.hpp); damaged ones are passed over with a warning.
   std::optional<io::CheckpointReader> rollback_point(std::int64_t blamed, std::int64_t first_refused);
   /// Collective: the run goes back from step `reached` to `state`: the cut, an event "rollback" that ends with `why`,
   /// and later checkpoints set aside.
@@ -63,7 +65,8 @@ class RunFolder {
   void fail_with(ExitCode code, const std::string& reason) noexcept;
 
   io::CheckpointWriter& writer() const { return *writer_; }
-  /// Collective: commits the writer's save; old checkpoints are deleted by keep_last and keep_every.
+  /// Collective: CheckpointWriter::begin_save, and commit; then superseded checkpoints are deleted (retention.hpp).
+  void begin_save(io::CheckpointMeta meta, std::span<const io::TensorPart> parts);
   std::filesystem::path commit_save();
   /// After the last event of a save: publishes the metrics, and leaves what it and commit_save() have deleted to the
   /// writer's thread. Rank 0 acts.
@@ -101,6 +104,7 @@ class RunFolder {
   TrainState progress_;  ///< as status() was last told
   std::optional<io::RunLock> lock_;
   std::unique_ptr<io::CheckpointWriter> writer_;
+  Saved saved_;                       ///< the last save begun
   std::vector<io::RawFile> deleted_;  ///< by commit_save(), still open
   io::MetricsHeader header_;
   std::optional<io::MetricsJournal> journal_;

@@ -24,7 +24,7 @@ Run::Run(comm::Grid& grid, const RunOptions& options, data::SharedCorpus& corpus
       options_(options),
       facts_(plan.facts),
       folder_(folder),
-      plan_(plan.batches),
+      plan_(*plan.batches),
       learner_(grid, facts_.config, config::precision_type(facts_.precision)),
       loader_(world_, corpus, plan_, learner_.share(), data::supervise_by(facts_.config.train.loss)),
       utilization_(facts_.config, config::precision_type(facts_.precision), corpus.table(), grid.device->name(),
@@ -65,7 +65,7 @@ void Run::resume(const io::CheckpointReader& checkpoint) {
   recovery_.guard().restore(checkpoint.meta());
   seconds_before_ = state_.wall_seconds;
   folder_.open_metrics(facts_, state_, true);
-  for (const std::string& text : changes_since(checkpoint.meta(), facts_, plan_.steps(), missing)) {
+  if (const std::string text = changes_since(checkpoint.meta(), facts_, plan_.steps(), missing); !text.empty()) {
     folder_.event(state_.step, "layout", text);
   }
 }
@@ -244,7 +244,7 @@ void Run::after_step(const data::Batch& batch, const StepResult& result, double 
 
 void Run::save(const std::string& why, bool last) {
   watchdog_.enter(last ? "last save" : "save", state_.step);  // the last one waits for all of its bytes
-  io::CheckpointMeta meta = to_meta(state_, facts_, plan_.cursors(std::max<std::int64_t>(state_.step, 1)));
+  io::CheckpointMeta meta = to_meta(state_, facts_, plan_.cursors(state_.epoch));
   meta.products = learner_.product_choices();
   recovery_.guard().store(meta);
   if (last || !facts_.config.checkpoint.async) {
@@ -333,7 +333,7 @@ ExitCode Run::execute() {
     log::warn("the last {} step(s) of the plan were refused: look at the losses before you use these weights",
               recovery_.guard().refused().size());
   }
-  if (state_.step >= plan_.steps()) {
+  if (state_.step >= plan_.steps() && !recovery_.guard().wants_rollback()) {
     return finish(ExitCode::ok, "finished");
   }
   return finish(ExitCode::stopped, stop_reason());

@@ -68,7 +68,7 @@ void Saving::begin(io::CheckpointMeta meta, const Parts& parts, const std::strin
   why_ = why;
   stall_ = 0;
   schedule_.started();
-  attempt([&] { folder_.writer().begin_save(std::move(meta), parts()); });
+  attempt([&] { folder_.begin_save(std::move(meta), parts()); });
 }
 
 void Saving::start(io::CheckpointMeta meta, const Parts& parts, const std::string& why) {

@@ -28,6 +28,17 @@ bool scan(const std::string& text, const char* format, Fields*... fields) {
   return found == static_cast<int>(sizeof...(fields)) && used == static_cast<int>(text.size());
 }
 
+/// Local time; nothing for the 45th of a month, which mktime would take for a day of the next.
+std::optional<double> calendar_time(std::tm time) {
+  const std::tm given = time;
+  const std::time_t seconds = std::mktime(&time);
+  const bool same_day =
+      time.tm_mday == given.tm_mday && time.tm_mon == given.tm_mon;  // an hour may fall to summer time
+  const bool in_day = given.tm_hour >= 0 && given.tm_hour < 24 && given.tm_min >= 0 && given.tm_min < 60 &&
+                      given.tm_sec >= 0 && given.tm_sec <= 60;
+  return seconds != -1 && same_day && in_day ? std::optional<double>(static_cast<double>(seconds)) : std::nullopt;
+}
+
 }  // namespace
 
 double parse_end_time(const std::string& text, double now) {
@@ -41,7 +52,7 @@ double parse_end_time(const std::string& text, double now) {
   // The form without days first: a failed scan leaves what it had read, and only the form with days reads them.
   const bool clock = scan(text, "%d:%d:%d%n", &hours, &minutes, &seconds) ||
                      scan(text, "%d-%d:%d:%d%n", &days, &hours, &minutes, &seconds);
-  if (clock && hours >= 0 && minutes >= 0 && seconds >= 0) {
+  if (clock && days >= 0 && hours >= 0 && minutes >= 0 && seconds >= 0) {
     return now + 86400.0 * days + 3600.0 * hours + 60.0 * minutes + seconds;
   }
   std::tm end{};
@@ -50,8 +61,8 @@ double parse_end_time(const std::string& text, double now) {
     end.tm_year -= 1900;
     end.tm_mon -= 1;
     end.tm_isdst = -1;
-    if (const std::time_t seconds_since_1970 = std::mktime(&end); seconds_since_1970 != -1) {
-      return static_cast<double>(seconds_since_1970);
+    if (const auto seconds_since_1970 = calendar_time(end)) {
+      return *seconds_since_1970;
     }
   }
   fail(ExitCode::bad_config,
@@ -62,8 +73,11 @@ std::optional<TimeLimit> find_time_limit(const std::string& wanted) {
   if (!wanted.empty()) {
     return TimeLimit{parse_end_time(wanted, wall_clock()), "run.time_limit"};
   }
-  if (const auto end = whole_number(environment("SLURM_JOB_END_TIME"))) {
-    return TimeLimit{*end, "SLURM_JOB_END_TIME"};
+  if (const std::string end_time = environment("SLURM_JOB_END_TIME"); !end_time.empty()) {
+    if (const auto end = whole_number(end_time)) {
+      return TimeLimit{*end, "SLURM_JOB_END_TIME"};
+    }
+    log::warn("SLURM_JOB_END_TIME = {} is no time in seconds since 1970; it is ignored", end_time);
   }
   const std::string text = environment("HRM_RUN_TIME_LIMIT");
   if (text.empty()) {

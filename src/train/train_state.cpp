@@ -1,5 +1,10 @@
 #include "train/train_state.hpp"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+
 #include "base/digest.hpp"
 #include "base/error.hpp"
 #include "base/version.hpp"
@@ -9,7 +14,8 @@
 namespace hrm::train {
 namespace {
 
-constexpr const char* sampling_key = "digest";  // /state/sampling/digest
+constexpr const char* sampling_key = "digest";    // /state/sampling/digest
+constexpr const char* tensor_mark = "; tensor ";  // in a fingerprint
 
 std::uint64_t stored_sampling_digest(const io::CheckpointMeta& meta) {
   const auto found = meta.sampling.find(sampling_key);
@@ -22,11 +28,31 @@ config::Identity identity(config::RunConfig config, const std::string& precision
   return config::identity(config, hex(corpus), hex(sampling));
 }
 
+/// Enters every update. The length of the run is compared as planned, precision as resolved, by the identity.
+bool is_computed_with(std::string_view key) {
+  constexpr std::string_view others[] = {"train.epochs", "train.max_steps", "train.log_interval", "train.precision",
+                                         "train.recompute"};
+  return key.starts_with("train.") && std::ranges::find(others, key) == std::end(others);
+}
+
+/// Matters only where the guard refuses steps: which ones, and where a rollback leads.
+bool is_decided_by(std::string_view key) {
+  constexpr std::string_view retention[] = {"checkpoint.interval_steps", "checkpoint.keep_last",
+                                            "checkpoint.keep_every"};
+  return (key.starts_with("guard.") && key != "guard.digest_interval") ||
+         std::ranges::find(retention, key) != std::end(retention);
+}
+
+/// The part of a fingerprint that says nothing of tensor groups and sums, which are named by themselves.
+std::string_view machine(std::string_view fingerprint) {
+  return fingerprint.substr(0, fingerprint.rfind(tensor_mark));
+}
+
 }  // namespace
 
 std::string fingerprint(const config::RunConfig& config, const std::string& device) {
   const std::string host = fmt::format("{}; {}", kernels::matmul_library(), kernels::instruction_set());
-  return fmt::format("{} {}; {}; tensor {}{}", created_by(), build_type(), device.empty() ? host : device,
+  return fmt::format("{} {}; {}{}{}{}", created_by(), build_type(), device.empty() ? host : device, tensor_mark,
                      config.parallel.tensor,
                      config.train.deterministic ? "" : "; gradients summed in the library's order");
 }
@@ -76,30 +102,40 @@ TrainState from_meta(const io::CheckpointMeta& meta) {
   return state;
 }
 
-std::vector<std::string> changes_since(const io::CheckpointMeta& stored, const RunFacts& facts,
-                                       std::int64_t planned_steps, const std::string& missing) {
-  std::vector<std::string> changes;
-  if (!facts.config.train.deterministic) {
-    changes.push_back("train.deterministic = false: no start repeats another's bits");
-  }
-  if (stored.fingerprint != facts.fingerprint) {
-    changes.push_back(fmt::format("continues, not bit-equal: was {}; is {}", stored.fingerprint, facts.fingerprint));
-  }
+std::string changes_since(const io::CheckpointMeta& stored, const RunFacts& facts, std::int64_t planned_steps,
+                          const std::string& missing) {
+  std::vector<std::string> reasons;
   const std::int64_t tensor = facts.config.parallel.tensor;
   if (stored.world_size != facts.ranks || stored.tensor_parallel != tensor) {
-    changes.push_back(fmt::format(
-        "was data {} x tensor {}, is data {} x tensor {}: {}", stored.data_parallel, stored.tensor_parallel,
-        facts.ranks / tensor, tensor,
-        stored.fingerprint == facts.fingerprint && facts.config.train.deterministic ? "bit-equal" : "not bit-equal"));
+    reasons.push_back(fmt::format("was data {} x tensor {}, is data {} x tensor {}", stored.data_parallel,
+                                  stored.tensor_parallel, facts.ranks / tensor, tensor));
+  }
+  const config::RunConfig before = config::from_text(stored.config_text, "checkpoint:/config");
+  const std::vector<std::string> decisions = config::changed_keys(before, facts.config, is_decided_by);
+  reasons.insert(reasons.end(), decisions.begin(), decisions.end());
+  const std::size_t harmless = reasons.size();
+  const std::vector<std::string> arithmetic = config::changed_keys(before, facts.config, is_computed_with);
+  reasons.insert(reasons.end(), arithmetic.begin(), arithmetic.end());
+  if (machine(stored.fingerprint) != machine(facts.fingerprint)) {
+    reasons.push_back(fmt::format("was {}; is {}", machine(stored.fingerprint), machine(facts.fingerprint)));
   }
   if (stored.planned_steps != planned_steps) {
-    changes.push_back(fmt::format("planned steps were {}, are {}: not bit-equal to the run as it was planned",
-                                  stored.planned_steps, planned_steps));
+    reasons.push_back(fmt::format("planned steps were {}, are {}", stored.planned_steps, planned_steps));
   }
   if (!missing.empty()) {
-    changes.push_back(fmt::format("the checkpoint holds no {}: started anew, not bit-equal", missing));
+    reasons.push_back(fmt::format("the checkpoint holds no {}, which starts anew", missing));
   }
-  return changes;
+  if (!before.train.deterministic && !facts.config.train.deterministic) {
+    reasons.emplace_back("train.deterministic is false, so no start repeats another's bits");
+  }
+  if (reasons.empty()) {
+    return "";
+  }
+  const bool equal = reasons.size() == harmless && stored.fingerprint == facts.fingerprint;
+  return fmt::format("{}: {}", fmt::join(reasons, "; "),
+                     !equal              ? "not bit-equal"
+                     : decisions.empty() ? "bit-equal"
+                                         : "bit-equal unless steps are refused");
 }
 
 void check_identity(const io::CheckpointMeta& stored, const RunFacts& given, const std::string& file) {

@@ -46,10 +46,11 @@ std::string fingerprint(const config::RunConfig& config, const std::string& devi
 io::CheckpointMeta to_meta(const TrainState& state, const RunFacts& facts, std::span<const std::uint64_t> cursors);
 TrainState from_meta(const io::CheckpointMeta& meta);
 
-/// What makes the continued run differ in layout or bits from the one that was stored, one sentence each. `missing`:
-/// state that the checkpoint does not hold.
-std::vector<std::string> changes_since(const io::CheckpointMeta& stored, const RunFacts& facts,
-                                       std::int64_t planned_steps, const std::string& missing);
+/// What differs from the stored run in layout, in what bits depend on and in what the guard decides by, and the one
+/// verdict of it all: "A; B: bit-equal", "bit-equal unless steps are refused", "not bit-equal". Empty where nothing
+/// does. `missing`: state that the checkpoint does not hold.
+std::string changes_since(const io::CheckpointMeta& stored, const RunFacts& facts, std::int64_t planned_steps,
+                          const std::string& missing);
 
 /// Throws InputError(bad_config) with the difference unless the stored run is the same run (configuration, "Identity").
 void check_identity(const io::CheckpointMeta& stored, const RunFacts& given, const std::string& file);

@@ -93,6 +93,44 @@ class Guard(HrmTest):
             self.assertEqual(self.decisions(name), undisturbed)
             self.same(self.folder / name / "latest.h5", self.folder / "whole" / "latest.h5")
 
+    def test_stops_change_no_rollback_where_checkpoints_are_regular(self):
+        every = {"checkpoint__interval_steps": 4, "checkpoint__keep_last": 2}
+        calm = self.calm(**every)
+        self.copy(calm, "whole")
+        outcome = self.go("whole", "--resume", "auto", "--stop-after", 18, code=STOPPED, **WILD, **every)
+        self.assertIn("back to step 8;", outcome.err)
+
+        for cut in (13, 14, 15, 16):
+            name = f"cut{cut}"
+            self.copy(calm, name)
+            self.go(name, "--resume", "auto", "--stop-after", cut, code=STOPPED, **WILD, **every)
+            self.go(name, "--resume", "auto", "--stop-after", 18, code=STOPPED, **WILD, **every)
+
+            self.assertEqual(self.decisions(name), self.decisions("whole"))
+            self.same(self.folder / name / "latest.h5", self.folder / "whole" / "latest.h5")
+
+    def test_the_last_good_checkpoint_outlives_saves_among_refused_steps(self):
+        # A stop where the rollback is wanted, one before, and a save that is due by steps.
+        for cut, values in ((16, {}), (15, {}), (16, {"checkpoint__interval_steps": 15, "guard__max_skips": 4})):
+            with self.subTest(cut=cut, **values):
+                run = self.calm(f"run {cut} {len(values)}", checkpoint__keep_last=1).name
+                wild = {**WILD, "checkpoint__keep_last": 1, **values}
+                self.go(run, "--resume", "auto", "--stop-after", cut, code=STOPPED, **wild)
+
+                outcome = self.go(run, "--resume", "auto", "--stop-after", 18, code=STOPPED, **wild)
+
+                self.assertIn(f"back to step {START};", outcome.err)
+
+    def test_without_the_guard_stored_refusals_ask_for_no_rollback(self):
+        self.calm()
+        self.go("calm", "--resume", "auto", "--stop-after", 16, code=STOPPED, **WILD)
+
+        outcome = self.go("calm", "--resume", "auto", "--stop-after", 17, code=STOPPED, **WILD,
+                          guard__enabled="false")
+
+        self.assertNotIn("back to step", outcome.err)
+        self.assertEqual((self.folder / "calm" / "latest.h5").resolve().name, "step-00000017.h5")
+
     def test_link_and_given_up_files_after_rollbacks(self):
         every = {"checkpoint__interval_steps": 1, "checkpoint__keep_last": 2, "checkpoint__keep_every": 4}
         run = self.calm(**every)

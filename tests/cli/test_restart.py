@@ -56,6 +56,50 @@ class Restart(HrmTest):
 
         self.assertEqual(self.status()["state"], "finished")
 
+    def test_checkpoint_beyond_a_shorter_plan_is_finished_in_another_folder(self):
+        self.go("--stop-after", 6, code=STOPPED)
+        shorter = {"train__max_steps": 4, "train__lr_warmup_steps": 1}
+
+        self.go("--resume", self.run_folder / "step-00000006.h5", run=self.folder / "other", **shorter)
+
+        self.same(self.run_folder / "latest.h5", self.folder / "other" / "step-00000006.h5")
+
+    def layouts(self):
+        return [event["text"] for event in self.events() if event["kind"] == "layout"]
+
+    def test_one_event_names_what_a_restart_changes(self):
+        self.go("--stop-after", 2, code=STOPPED, train__beta1=0)
+        changes = ({"train__beta1": 0}, {}, {"train__learning_rate": 1e-3, "train__lr_warmup_steps": 4, "ranks": 2},
+                   {"train__ema": 0, "train__weight_decay": 0.2}, {"guard__window": 16, "train__log_interval": 2},
+                   {"checkpoint__interval_steps": 1, "train__max_steps": 30})
+        texts = []
+        for step, values in enumerate(changes, 3):
+            before = len(self.layouts()) if texts else 0
+            self.go("--resume", "auto", "--stop-after", step, code=STOPPED, **values)
+            texts.append(self.layouts()[before:])
+
+        self.assertEqual(texts, [
+            [],
+            ["train.beta1 was 0, is 0.9; the checkpoint holds no /optimizer/exp_avg, which starts anew: "
+             "not bit-equal"],
+            ["was data 1 x tensor 1, is data 2 x tensor 1; train.learning_rate was 0.002, is 0.001; "
+             "train.lr_warmup_steps was 5, is 4: not bit-equal"],
+            ["was data 2 x tensor 1, is data 1 x tensor 1; train.learning_rate was 0.001, is 0.002; "
+             "train.lr_warmup_steps was 4, is 5; train.weight_decay was 0.1, is 0.2; train.ema was 0.8, is 0: "
+             "not bit-equal"],
+            ["guard.window was 128, is 16; train.weight_decay was 0.2, is 0.1; train.ema was 0, is 0.8; "
+             "the checkpoint holds no /ema, which starts anew: not bit-equal"],
+            ["checkpoint.interval_steps was 0, is 1; guard.window was 16, is 128; planned steps were 40, are 30: "
+             "not bit-equal"]])
+
+    def test_what_only_the_guard_looks_at_may_change_bits_where_it_refuses(self):
+        self.go("--stop-after", 2, code=STOPPED)
+
+        self.go("--resume", "auto", "--stop-after", 3, code=STOPPED, ranks=2, guard__window=16)
+
+        self.assertEqual(self.layouts(), ["was data 1 x tensor 1, is data 2 x tensor 1; guard.window was 128, is 16: "
+                                          "bit-equal unless steps are refused"])
+
     def test_finished_run_is_not_made_again(self):
         self.go(train__max_steps=6)
         before = (self.run_folder / "step-00000006.h5").stat().st_mtime_ns

@@ -113,6 +113,17 @@ class Stops(HrmTest):
         self.assertTrue(self.events("the evaluation of this step was given up"))
         self.assertEqual(os.readlink(self.run_folder / "latest.h5"), "step-00000001.h5")
 
+    def test_benchmark_that_vanishes_does_not_end_the_run(self):
+        few = write_jsonl(self.folder / "few.jsonl", [{"benchmark": "sums", "question": "1 + 1 =", "answer": "2"}])
+        process = self.start_training(eval__benchmark=few, eval__interval_steps=10, train__max_steps=100000)
+        self.until(lambda: self.rows("train"), process)
+        few.unlink()
+        reached = self.rows("train")[-1]["step"]
+
+        self.until(lambda: [row for row in self.rows("eval") if row["step"] > reached], process)
+
+        self.stopped(process)
+
     def test_last_evaluation_is_made_up_for(self):
         process = self.start_training(eval__benchmark=self.problems, train__max_steps=6)
         self.until((self.run_folder / "step-00000006.h5").exists, process)

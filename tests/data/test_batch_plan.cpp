@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.hpp"
+#include "base/stop_request.hpp"
 #include "sample_columns.hpp"
 
 namespace hrm::data {
@@ -173,6 +175,28 @@ TEST(BatchPlan, SamplesThatFitNowhereAreRefusedWithTheRepair) {
 
   EXPECT_NE(fixture.refusal(small_run()).find("set model.max_seq_len to at least 149"), std::string::npos);
   EXPECT_NE(fixture.refusal(small_run(), 200).find("set train.pack_tokens to at least 149"), std::string::npos);
+}
+
+TEST(BatchPlan, RunsOfEndlessLengthAreRefusedBeforeTheyArePlanned) {
+  Fixture fixture(300);
+  config::TrainConfig train = small_run();
+  train.max_steps = most_planned_steps + 1;
+
+  EXPECT_NE(fixture.refusal(train).find("train.max_steps = 100000001"), std::string::npos);
+}
+
+TEST(BatchPlan, PlanningLooksForARequestToStop) {
+  Fixture fixture(300);
+  stop_at(0);
+
+  try {
+    fixture.plan(small_run());
+    ADD_FAILURE() << "planned to the end";
+  } catch (const InputError& error) {
+    EXPECT_EQ(error.code(), ExitCode::stopped);
+  }
+
+  stop_at(std::numeric_limits<double>::infinity());
 }
 
 TEST(BatchPlan, LengthOfTheRunIsRequired) {

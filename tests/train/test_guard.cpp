@@ -290,10 +290,20 @@ TEST(Guard, PassedOverStepsAreStoredAsPacksOfThePlan) {
   EXPECT_EQ(again.rollbacks(), 1);
 }
 
-TEST(Guard, RollbackPrefersTheNewestFromBeforeTheBlamedSteps) {
-  EXPECT_EQ(rollback_targets({40, 30, 20, 10}, 25, 28), (std::vector<std::int64_t>{20, 10}));
-  EXPECT_EQ(rollback_targets({27, 26, 20}, 21, 28), (std::vector<std::int64_t>{20, 26, 27}));
-  EXPECT_EQ(rollback_targets({28, 29}, 25, 28), (std::vector<std::int64_t>{}));
+TEST(Guard, DisabledOneWantsNoRollbackForStoredRefusals) {
+  Guard guard = after(100);
+  for (const std::int64_t step : {101, 102, 103}) {
+    take(guard, {step, 5, 9, 1});
+  }
+  ASSERT_TRUE(guard.wants_rollback());
+  config::GuardConfig config = window_of(128);
+  config.enabled = false;
+
+  Guard resumed(config);
+  resumed.restore(stored(guard, 103));
+
+  EXPECT_EQ(resumed.refused(), guard.refused());
+  EXPECT_FALSE(resumed.wants_rollback());
 }
 
 }  // namespace hrm::train

@@ -26,7 +26,8 @@ TEST(TimeLimit, EndTimeIsLocal) {
 }
 
 TEST(TimeLimit, AnythingElseIsRefused) {
-  for (const char* text : {"tomorrow", "12:30", "-5", "1:2:3x", "2026-01-02"}) {
+  for (const char* text : {"tomorrow", "12:30", "-5", "1:2:3x", "2026-01-02", "-1-00:00:00", "2026-13-45T99:99:99",
+                           "2026-02-30T00:00:00", "2026-01-02T24:00:00", "2026-01-02T03:60:00"}) {
     EXPECT_THROW(parse_end_time(text, 0), InputError) << text;
   }
 }
@@ -41,12 +42,16 @@ TEST(TimeLimit, ConfigurationWinsOverTheBatchSystem) {
   EXPECT_FALSE(find_time_limit("").has_value());
 }
 
-TEST(TimeLimit, VariableThatIsNoTimeIsIgnored) {
-  setenv("HRM_RUN_TIME_LIMIT", "NONE", 1);
+TEST(TimeLimit, VariableThatIsNoTimeIsIgnoredWithAWarning) {
+  for (const char* name : {"HRM_RUN_TIME_LIMIT", "SLURM_JOB_END_TIME"}) {
+    setenv(name, "NONE", 1);
+    testing::internal::CaptureStderr();
 
-  EXPECT_FALSE(find_time_limit("").has_value());
+    EXPECT_FALSE(find_time_limit("").has_value());
 
-  unsetenv("HRM_RUN_TIME_LIMIT");
+    EXPECT_NE(testing::internal::GetCapturedStderr().find(std::string(name) + " = NONE"), std::string::npos);
+    unsetenv(name);
+  }
 }
 
 }  // namespace hrm::train
