@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "base/buffer.hpp"
+#include "base/error.hpp"
+#include "base/log.hpp"
 #include "comm/flat_shards.hpp"
 #include "comm/grid.hpp"
 #include "comm/tree_plan.hpp"
@@ -84,6 +86,20 @@ std::string rank_rows(const RunFacts& facts, const ParameterTable& table, int ra
   return text + fmt::format("{:<43}", "most") + memory_columns(largest);
 }
 
+/// A folder that holds another run is no hindrance to plan a new one.
+std::optional<io::CheckpointReader> planned_start(comm::Communicator& world, const std::string& folder,
+                                                  const RunOptions& options) {
+  try {
+    return find_start(world, folder, options);
+  } catch (const InputError& error) {
+    if (error.code() != ExitCode::cannot_create) {
+      throw;
+    }
+    log::warn("the run would be refused: {}", error.what());
+    return std::nullopt;
+  }
+}
+
 }  // namespace
 
 std::string dry_run(comm::Communicator& world, config::RunConfig config, const RunOptions& options, int ranks) {
@@ -97,7 +113,10 @@ std::string dry_run(comm::Communicator& world, config::RunConfig config, const R
   if (source) {
     check_source(*source, given);
   }
-  RunPlan plan(grid, corpus, given, find_start(world, config.checkpoint.dir, options));
+  const RunPlan plan(grid, corpus, given, planned_start(world, config.checkpoint.dir, options));
+  if (const std::string objection = plan.objection(); !objection.empty()) {
+    log::warn("the run would be refused: {}", objection);
+  }
   const RunFacts& facts = plan.facts;
   const ParameterTable table = model::parameter_table(facts.config.model, grid.place());
   std::string text = plan_text(*plan.batches, facts);

@@ -45,13 +45,6 @@ std::unique_ptr<data::BatchPlan> plan_batches(data::SharedCorpus& corpus, const 
   return plan;
 }
 
-void check_warmup(const config::TrainConfig& train, std::int64_t steps) {
-  if (train.lr_warmup_steps >= steps) {
-    fail(ExitCode::bad_config, "train.lr_warmup_steps = {} must be below the planned {} steps", train.lr_warmup_steps,
-         steps);
-  }
-}
-
 }  // namespace
 
 RunFacts make_facts(int ranks, config::RunConfig config, const io::CorpusInfo& corpus, DeviceType device,
@@ -96,8 +89,13 @@ RunPlan::RunPlan(const comm::Grid& grid, data::SharedCorpus& corpus, RunFacts gi
       stored(settled(*grid.world, facts, std::move(stored_run))),
       batches(plan_batches(corpus, facts, sampling)),
       evaluation(grid, facts),
-      limit(find_time_limit(facts.config.run.time_limit)) {
-  check_warmup(facts.config.train, batches->steps());
+      limit(find_time_limit(facts.config.run.time_limit)) {}
+
+std::string RunPlan::objection() const {
+  const std::int64_t warmup = facts.config.train.lr_warmup_steps;
+  return warmup < batches->steps()
+             ? ""
+             : fmt::format("train.lr_warmup_steps = {} must be below the planned {} steps", warmup, batches->steps());
 }
 
 }  // namespace hrm::train

@@ -31,10 +31,13 @@ struct RunPlan {
   /// Collective over `grid`'s world; `grid` and `corpus` outlive this. `stored_run`: where the run goes on from,
   /// nothing for a new one. The precision is settled: that of the stored run, else as wanted; auto is bf16 on devices,
   /// and on processors only where every rank multiplies it natively. InputError: bad_config where the stored run is
-  /// another one, the warm-up takes all steps, run.time_limit is no time; those of data.sampling, BatchPlan (a rank
-  /// that is asked to stop stops all) and Evaluation.
+  /// another one, run.time_limit is no time; those of data.sampling, BatchPlan (a rank that is asked to stop stops all)
+  /// and Evaluation.
   RunPlan(const comm::Grid& grid, data::SharedCorpus& corpus, RunFacts given,
           std::optional<io::CheckpointReader> stored_run);
+
+  /// Why a run must not follow this plan, which may be looked at all the same; "" for nothing.
+  std::string objection() const;
 
   RunFacts facts;
   std::vector<data::SamplingRule> sampling;

@@ -60,6 +60,9 @@ ExitCode train_watched(comm::Communicator& world, config::RunConfig config, cons
   }
   try {
     RunPlan plan(grid, corpus, std::move(facts), folder.start_point(options));
+    if (const std::string objection = plan.objection(); !objection.empty()) {
+      fail(ExitCode::bad_config, "{}", objection);
+    }
     Run run(grid, options, corpus, plan, source, folder, watchdog);
     source.reset();
     return run.execute();

@@ -105,8 +105,7 @@ class BadRun(HrmTest):
 
     def test_the_plan_refuses_what_the_run_refuses(self):
         nowhere = self.folder / "nowhere"
-        refusals = ((BAD_CONFIG, ["train.lr_warmup_steps = 40"], (), {"train__lr_warmup_steps": 40}),
-                    (BAD_CONFIG, ["run.time_limit = foo"], (), {"run__time_limit": "foo"}),
+        refusals = ((BAD_CONFIG, ["run.time_limit = foo"], (), {"run__time_limit": "foo"}),
                     (NO_INPUT, ["nowhere"], (), {"eval__path": nowhere}),
                     (NO_INPUT, ["nowhere"], (), {"eval__benchmark": nowhere}),
                     (NO_INPUT, ["nowhere"], ("--init-from", nowhere), {}),
@@ -114,16 +113,20 @@ class BadRun(HrmTest):
         for code, says, arguments, values in refusals:
             self.train_refused(code, says, "--dry-run", *arguments, **values)
         self.train_refused(BAD_CONFIG, ["train.packs"], "--dry-run", "--ranks", 8, train__packs=1)
+        planned = self.train(self.data, self.run_folder, "--dry-run", train__lr_warmup_steps=40)
+        self.assertIn("would be refused: train.lr_warmup_steps = 40", planned.err)
         self.assertFalse(self.run_folder.exists())
 
         for code, says, arguments, values in refusals:
             self.train_refused(code, says, *arguments, **values)
+        self.train_refused(BAD_CONFIG, ["train.lr_warmup_steps = 40"], train__lr_warmup_steps=40)
 
     def test_the_plan_looks_at_the_run_that_it_goes_on_with(self):
         self.checkpoint()
         before = sorted((path.name, path.lstat().st_mtime_ns) for path in self.run_folder.iterdir())
 
-        self.train_refused(CANNOT_CREATE, ["--resume auto"], "--dry-run")
+        planned = self.train(self.data, self.run_folder, "--dry-run")
+        self.assertIn("--resume auto", planned.err)
         self.train_refused(BAD_CONFIG, ["train.seed"], "--dry-run", "--resume", "auto", train__seed=5)
         self.train(self.data, self.run_folder, "--dry-run", "--resume", "auto", ranks=2)
 
