@@ -41,15 +41,15 @@ std::string name_of(const std::filesystem::path& file) {
 void check_name(const std::string& benchmark, const std::string& place) {
   constexpr std::array<std::string_view, 5> taken = {"loss", "loss_tokens", "token_accuracy", "loss_by_stratum",
                                                      "heldout"};
-  if (std::ranges::find(taken, benchmark) != taken.end() || benchmark.starts_with("heldout.")) {
+  if (std::ranges::find(taken, benchmark) != taken.end() || benchmark.starts_with("heldout.") ||
+      benchmark.starts_with("heldout/")) {
     fail(ExitCode::bad_data, "{}: a benchmark cannot be named \"{}\", which reports use for the loss; rename it", place,
          benchmark);
   }
-  if (benchmark.empty() || benchmark == "." ||
-      benchmark.find_first_of(std::string_view("/\0", 2)) != std::string::npos) {
+  if (benchmark.empty() || benchmark == "." || benchmark.find('\0') != std::string::npos) {
     fail(ExitCode::bad_data,
-         "{}: the benchmark's name is empty, a dot, or holds a slash or zero character, so it cannot be the name of a "
-         "group in metrics.h5; rename it",
+         "{}: the benchmark's name is empty, a dot, or holds a zero character, so it cannot be the name of a group in "
+         "metrics.h5; rename it",
          place);
   }
 }

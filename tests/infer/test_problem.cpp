@@ -99,10 +99,10 @@ TEST(Problem, NamesThatCannotBeAGroupOfTheirOwnAreRefused) {
   const auto of = [](const std::string& name) {
     return refusal("{\"benchmark\":\"" + name + "\",\"question\":\"q\",\"answer\":\"1\"}\n");
   };
-  for (const char* name : {"heldout", "heldout.sums", "", ".", "a/b", "heldout/sums", "a\\u0000b"}) {
+  for (const char* name : {"heldout", "heldout.sums", "", ".", "heldout/sums", "a\\u0000b"}) {
     EXPECT_NE(of(name).find("bad_problems.jsonl:1: "), std::string::npos) << name;
   }
-  for (const char* name : {"held", "heldouts", "..", "a.b"}) {
+  for (const char* name : {"held", "heldouts", "..", "a.b", "a/b"}) {
     EXPECT_EQ(of(name), "") << name;
   }
 }
