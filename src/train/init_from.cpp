@@ -65,11 +65,12 @@ void check_source(const infer::LoadedModel& source, const RunFacts& facts) {
 std::string describe_source(const infer::LoadedModel& source, const RunFacts& facts) {
   std::string text = fmt::format("starts from the {} of {}, step {}", source.averaged ? "average" : "masters",
                                  source.path.string(), source.meta.step);
-  std::istringstream changes(config::difference(function_of(source.config), function_of(facts.config)));
-  for (std::string line; std::getline(changes, line);) {
+  const std::string changes = config::difference(function_of(source.config), function_of(facts.config));
+  std::istringstream lines(changes);
+  for (std::string line; std::getline(lines, line);) {
     text += "; " + line;
   }
-  if (text.find("; ") != std::string::npos) {
+  if (!changes.empty()) {
     log::warn("{}: the network computes something else than the one that these weights were trained in", text);
   } else {
     log::info("{}", text);

@@ -243,11 +243,11 @@ void RunFolder::open_metrics(const RunFacts& facts, const TrainState& state, boo
     job_["first_step"] = state.step;
     if (resumed) {
       journal_.emplace(metrics_path_, header_);
-      continue_jobs(io::read_journal(io::journal_path(metrics_path_)));
+      const std::vector<nlohmann::json> rows = io::read_journal(io::journal_path(metrics_path_));
+      continue_jobs(rows);
       set_newer_aside(resumed_from_, state.step);
       cut_metrics("restart", resumed_from_.filename().string(), state.step, state.step, "");
-      failures_ = failure_record(io::read_journal(io::journal_path(metrics_path_)), state.wall_seconds,
-                                 job_.value("seconds_lost", 0.0));
+      failures_ = failure_record(rows, state.wall_seconds, job_.value("seconds_lost", 0.0));
     } else {
       set_metrics_aside();
     }
